@@ -1,0 +1,317 @@
+"""The configuration of one run: a frozen dataclass that refuses what it does not know.
+
+Everything that changes a run's numbers is a field here, so that two runs differ exactly where their
+config.json differ. Nothing in this file needs torch: a plan of a thousand runs is made in seconds.
+"""
+
+import difflib
+import hashlib
+import json
+import math
+import re
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields, replace
+from typing import Any
+
+
+class UserError(Exception):
+    """A mistake that the user can mend: shown as one line, exit code 2, never a traceback."""
+
+
+def nearest(word: str, known) -> str:
+    """`; did you mean 'x'?` where a known word is close, else an empty string."""
+    close = difflib.get_close_matches(str(word), [str(k) for k in known], n=1)
+    return f"; did you mean {close[0]!r}?" if close else ""
+
+
+def unknown(kind: str, word: Any, known) -> UserError:
+    """The one wording of "no such thing" in the suite."""
+    return UserError(
+        f"unknown {kind} {word!r}{nearest(word, known)} (known: {', '.join(map(str, known))})"
+    )
+
+
+# The stages of every named architecture, keyed by the number of stages before the output layer:
+# 3 at 32 pixels, 4 at 64, 5 at 128. Generator from the latent outward, discriminator from the image
+# inward. F = full attention, C = convolution, +A = self-attention after it. "output F" makes the
+# generator's last layer a full attention layer too.
+ARCHITECTURES: dict[str, dict[int, str]] = {
+    # no attention: the floor
+    "dcgan": {
+        3: "C C C | C C C",
+        4: "C C C C | C C C C",
+        5: "C C C C C | C C C C C",
+    },
+    # the reference package's SAGAN (attn_gan_pytorch, samples/sample_celeba/configs/1)
+    "sagan": {
+        3: "C C+A C+A | C C+A C+A",
+        4: "C C C+A C+A | C C C+A C+A",
+        5: "C C C+A C+A C | C C C C+A C+A",
+    },
+    # one self-attention layer in each network, as the blog describes SAGAN
+    "sagan-1": {
+        3: "C C C+A | C+A C C",
+        4: "C C C C+A | C+A C C C",
+        5: "C C C C+A C | C C+A C C C",
+    },
+    # the author's released FAGAN (akanimax/fagan, configs/fagan_1 = fagan_2), 64 px to the letter
+    "fagan": {
+        3: "F F C+A | F F+A C+A",
+        4: "F F C+A C+A | F C F+A C+A",
+        5: "F F C+A C+A C | C F C F+A C+A",
+    },
+    # the blog's definition: a GAN made of just these layers
+    "fagan-pure": {
+        3: "F F F, output F | F F F",
+        4: "F F F F, output F | F F F F",
+        5: "F F F F F, output F | F F F F F",
+    },
+}
+# Parameter-matched controls: the same stages, widened until G and D each hold as many parameters
+# as `fagan` of the same resolution and width.
+MATCHED = {"dcgan-wide": "dcgan", "sagan-wide": "sagan"}
+STAGES = ("C", "F", "C+A", "F+A")
+RESOLUTIONS = {32: 3, 64: 4, 128: 5}
+
+LOSSES = ("standard", "least-squares", "hinge", "relativistic", "relativistic-hinge")
+DATA = ("faces", "folder", "cifar10", "celeba")
+
+
+@dataclass(frozen=True)
+class Stages:
+    """The parsed form of a stage string: one entry of STAGES per stage and network."""
+
+    generator: tuple[str, ...]
+    discriminator: tuple[str, ...]
+    output: str = "C"
+
+
+def parse_stages(text: str) -> Stages:
+    """`"F F C+A, output F | F C F+A"` -> Stages. Raises UserError naming the part that is wrong."""
+    halves = text.split("|")
+    if len(halves) != 2:
+        raise UserError(
+            f"stages {text!r} need one '|' between generator and discriminator, "
+            'as in "F F C+A | F F+A C+A"'
+        )
+    left, output = halves[0], "C"
+    if "," in left:
+        left, tail = left.split(",", 1)
+        words = tail.split()
+        if len(words) != 2 or words[0] != "output" or words[1] not in ("C", "F"):
+            raise UserError(f"{tail.strip()!r} in stages {text!r}: write 'output C' or 'output F'")
+        output = words[1]
+    generator, discriminator = tuple(left.split()), tuple(halves[1].split())
+    for letter in (*generator, *discriminator):
+        if letter not in STAGES:
+            raise UserError(f"unknown stage {letter!r} in {text!r} (known: {', '.join(STAGES)})")
+    if not generator or len(generator) != len(discriminator):
+        raise UserError(
+            f"stages {text!r} have {len(generator)} before the '|' and {len(discriminator)} "
+            "after it; both networks need the same number"
+        )
+    return Stages(generator, discriminator, output)
+
+
+def stages_of(architecture: str, resolution: int) -> Stages:
+    """The stages of a named architecture or of a user's own stage string at a resolution."""
+    base = MATCHED.get(architecture, architecture)
+    if base in ARCHITECTURES:
+        if resolution not in RESOLUTIONS:
+            raise UserError(
+                f"{architecture} cannot make {resolution} pixels "
+                f"(it makes {', '.join(map(str, RESOLUTIONS))})"
+            )
+        return parse_stages(ARCHITECTURES[base][RESOLUTIONS[resolution]])
+    if "|" not in architecture:
+        known = [*ARCHITECTURES, *MATCHED]
+        raise UserError(
+            f"unknown architecture {architecture!r}{nearest(architecture, known)} "
+            f'(known: {", ".join(known)}, or stages such as "F F C+A | F F+A C+A")'
+        )
+    stages = parse_stages(architecture)
+    made = 4 * 2 ** len(stages.generator)
+    if made != resolution:
+        raise UserError(
+            f"{len(stages.generator)} stages make {made} pixels, not {resolution}: "
+            f"set resolution={made} or give {max(1, int(math.log2(max(resolution, 8) / 4)))} stages"
+        )
+    return stages
+
+
+def _f(default, doc: str, **metadata):
+    return field(default=default, metadata={"doc": doc, **metadata})
+
+
+@dataclass(frozen=True)
+class RunConfig:
+    """One run. Build it with `from_params`, which checks; defaults are the blog's recipe."""
+
+    arm: str = _f("fagan", "name of the arm in its experiment table")
+    # networks
+    architecture: str = _f("fagan", "a name of config.ARCHITECTURES or a stage string")
+    resolution: int = _f(64, "pixels a side")
+    width: float = _f(1.0, "channel multiplier")
+    latent_size: int = _f(128, "components of z")
+    kernel_size: int = _f(4, "kernel of the full attention layers, 1 to 7")
+    squeeze: int = _f(8, "query and key have channels // squeeze")
+    alpha_init: float = _f(0.0, "value of every gate before step 0")
+    alpha: str = _f("learned", "the gates", choices=("learned", "frozen", "channel"))
+    merge: str = _f("alpha", "how the two paths join", choices=("alpha", "concat"))
+    heads: int = _f(1, "attention heads")
+    self_attention: str = _f("package", "variant of +A", choices=("package", "google"))
+    attention_spectral_norm: bool = _f(False, "spectral norm on query, key and value too")
+    batch_norm_discriminator: bool = _f(
+        True, "batch norm in the discriminator's inner F layers, as released"
+    )
+    released: bool = _f(False, "the released package's spectral norm, wrong gradient included")
+    # data
+    data: str = _f("faces", "source of the images", choices=DATA)
+    data_path: str = _f("", "folder or zip of the images; never recorded", local=True)
+    crop: str = _f("center", "how an image becomes a square", choices=("center", "none"))
+    images: int = _f(0, "training images at most, 0 = all (faces: 20,000)")
+    flip: bool = _f(False, "mirror half of the training images")
+    # training
+    loss: str = _f("hinge", "loss on logits", choices=LOSSES)
+    batch_size: int = _f(32, "images a step")
+    steps: int = _f(75_972, "generator steps; 12 epochs of CelebA at batch 32")
+    n_dis: int = _f(1, "discriminator steps per generator step")
+    lr_g: float = _f(1e-4, "Adam's rate for the generator")
+    lr_d: float = _f(4e-4, "Adam's rate for the discriminator")
+    beta1: float = _f(0.0, "Adam")
+    beta2: float = _f(0.9, "Adam")
+    ema: float = _f(0.999, "decay a step of the generator's weight average, 0 = off")
+    precision: str = _f("fp32", "arithmetic of the networks", choices=("fp32", "bf16"))
+    seed: int = _f(0, "of weights, latents and batches")
+    threads: int = _f(1, "CPU threads; they change the last digits, so they are part of the run")
+    device: str = _f("auto", "where it runs", choices=("auto", "cpu", "cuda"))
+    # records
+    log_every: int = _f(50, "steps between rows of history.csv")
+    eval_every: int = _f(2_000, "steps between scores and sample grids")
+    checkpoint_every: int = _f(1_000, "steps between checkpoints")
+    n_track: int = _f(2_000, "generated images per score during training")
+    n_fake: int = _f(5_000, "generated images of the final scores")
+    n_real: int = _f(5_000, "reference images")
+
+    @classmethod
+    def from_params(cls, params: Mapping[str, Any]) -> "RunConfig":
+        """Build from plain values; refuse unknown keys and bad values with one line.
+
+        Integers are accepted for floats and whole floats for integers; nothing else is converted.
+        """
+        known = {f.name: f for f in fields(cls)}
+        values = {}
+        for key, value in params.items():
+            if key not in known:
+                raise UserError(
+                    f"unknown parameter {key!r}{nearest(key, known)} "
+                    "(`python -m fagan parameters` lists them)"
+                )
+            values[key] = _typed(known[key], value)
+        config = cls(**values)
+        config._check()
+        return config
+
+    def _check(self) -> None:
+        stages = stages_of(self.architecture, self.resolution)
+        positive = (
+            "width latent_size squeeze heads batch_size steps n_dis lr_g lr_d threads "
+            "log_every eval_every checkpoint_every"
+        ).split()
+        for name in positive:
+            if not getattr(self, name) > 0:
+                raise UserError(f"{name}={getattr(self, name)} must be above 0")
+        for name in ("n_track", "n_fake", "n_real"):
+            if getattr(self, name) < 2:
+                raise UserError(f"{name}={getattr(self, name)} must be at least 2")
+        for name in ("beta1", "beta2", "ema"):
+            if not 0 <= getattr(self, name) < 1:
+                raise UserError(f"{name}={getattr(self, name)} must be in [0, 1)")
+        if not 1 <= self.kernel_size <= 7:
+            raise UserError(f"kernel_size={self.kernel_size} must be 1 to 7")
+        if self.images < 0 or self.seed < 0:
+            name = "images" if self.images < 0 else "seed"
+            raise UserError(f"{name}={getattr(self, name)} must not be negative")
+        if self.batch_size < 2:
+            raise UserError("batch_size=1 leaves batch norm nothing to average; give at least 2")
+        if not re.fullmatch(r"[A-Za-z0-9][\w.+-]*", self.arm):
+            raise UserError(
+                f"arm {self.arm!r} is a folder's name too: letters, digits, '.', '_', '+', '-'"
+            )
+        for letters, channels in self._attending(stages):
+            if self.squeeze > channels:
+                raise UserError(
+                    f"squeeze={self.squeeze} is more than the {channels} channels of a {letters} "
+                    f"stage of {self.architecture!r} at width {self.width:g}; "
+                    f"give squeeze <= {channels} or a larger width"
+                )
+        if self.data == "folder" and not self.data_path:
+            raise UserError("data=folder needs its folder or zip: DATA=path/to/images")
+        if self.data == "faces" and self.data_path:
+            raise UserError("data=faces is generated and takes no data_path; set data=folder")
+
+    def channels(self) -> tuple[int, ...]:
+        """The generator's channels from the latent outward; the discriminator's are the reverse."""
+        n = len(stages_of(self.architecture, self.resolution).generator)
+        return tuple(max(1, round((512 >> i) * self.width)) for i in range(n))
+
+    def _attending(self, stages: Stages):
+        """(letters, channels from which query and key are made) of every attention layer."""
+        g = self.channels()
+        d = g[::-1]
+        for letters, before, after in (
+            *zip(stages.generator, (self.latent_size, *g[:-1]), g, strict=True),
+            # the image-side F has squeeze 1, as released: its input has 3 channels
+            *zip(stages.discriminator, (self.squeeze, *d[:-1]), d, strict=True),
+        ):
+            if letters.startswith("F"):
+                yield letters, before
+            if letters.endswith("+A"):
+                yield letters, after
+        if stages.output == "F":
+            yield "output F", g[-1]
+
+    @property
+    def run_id(self) -> str:
+        """The run's folder: arm and seed. What else it holds is in its config.json."""
+        return f"{self.arm}-seed{self.seed}"
+
+    def identity(self) -> dict[str, Any]:
+        """What config.json holds: every field but the local ones (a path is not a result)."""
+        return {k: v for k, v in asdict(self).items() if k not in LOCAL}
+
+    @property
+    def hash(self) -> str:
+        """12 hex digits of the identity."""
+        text = json.dumps(self.identity(), sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+    def with_(self, **changes) -> "RunConfig":
+        """A checked copy."""
+        return type(self).from_params(asdict(replace(self)) | changes)
+
+
+LOCAL = frozenset(f.name for f in fields(RunConfig) if f.metadata.get("local"))
+
+
+def _typed(f, value):
+    """The value as the field's type, or UserError."""
+    kind = type(f.default)
+    number = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    if kind is bool:
+        ok = isinstance(value, bool)
+    elif kind is int:
+        ok = number and float(value).is_integer()
+    elif kind is float:
+        ok = number
+    else:
+        ok = isinstance(value, str)
+    if not ok:
+        raise UserError(f"{f.name}={value!r} must be {_NAMES[kind]} ({f.metadata['doc']})")
+    choices = f.metadata.get("choices")
+    if choices and value not in choices:
+        raise unknown(f.name, value, choices)
+    return kind(value)
+
+
+_NAMES = {bool: "true or false", int: "a whole number", float: "a number", str: "a text"}
