@@ -1,0 +1,259 @@
+"""The run directory: one writer, one reader, and the schema between them.
+
+    results/<ablation>/plan.json        what was asked for (this machine's paths included)
+                       reference.json   the real data: checksum, split, real-against-real floor
+                       runs/<run_id>/   a run:
+
+    config.json     RunConfig.identity(), before step 0
+    env.json        environment and data checksum, before step 0
+    history.csv     a row per log step (HISTORY)
+    alpha.csv       a row per log step, network and gated layer (ALPHA)
+    timing.csv      a row per log step (TIMING): the only clock readings
+    samples/        step_0000000.png ...: always the same latents
+    generator.safetensors   the weight-averaged generator
+    metrics.json    last and atomically: it alone says that a run is done
+
+Clock readings are kept apart, so that every other file of an interrupted and resumed run is equal
+to that of an uninterrupted one.
+"""
+
+import csv
+import json
+import math
+import os
+import tempfile
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from fagan.config import RunConfig, UserError
+
+if TYPE_CHECKING:
+    import pandas
+
+SCHEMA = 1
+# Scores are empty at log steps without an evaluation; coherence and signal exist for faces only.
+SCORES = (
+    "fd_lite0",
+    "kid_lite0",
+    "kid_lite0_std",
+    "coherence_eyes",
+    "coherence_outfit",
+    "signal_eyes",
+    "signal_outfit",
+)
+HISTORY = ("step", "images_seen", "loss_d", "loss_g", "d_real", "d_fake", *SCORES)
+ALPHA = ("step", "images_seen", "network", "layer", "alpha")
+TIMING = ("step", "seconds", "images_per_second")
+
+RESULTS = Path("results")
+
+
+def ablation_folder(ablation: str, results: Path = RESULTS) -> Path:
+    return Path(results) / ablation
+
+
+def run_folder(ablation: str, run_id: str, results: Path = RESULTS) -> Path:
+    return ablation_folder(ablation, results) / "runs" / run_id
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a file so that a reader sees the old one or the new one, never a part."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        os.chmod(temporary, 0o644)
+        os.replace(temporary, path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Atomic; a NaN or an infinity becomes null: missing stays missing."""
+    write_text(path, json.dumps(_finite(value), indent=1, allow_nan=False) + "\n")
+
+
+def _finite(value):
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    if isinstance(value, Mapping):
+        return {k: _finite(v) for k, v in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(v) for v in value]
+    return value
+
+
+def read_json(path: Path) -> Any:
+    """The file's value, None where there is no file; UserError where it is not JSON."""
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return None
+    except json.JSONDecodeError as error:
+        raise UserError(f"{path} is not valid JSON ({error}); delete it and run again") from error
+
+
+class RunRecord:
+    """The writer of one run directory."""
+
+    def __init__(self, folder: Path):
+        self.folder = Path(folder)
+        self.samples = self.folder / "samples"
+        self.weights = self.folder / "generator.safetensors"
+
+    def begin(self, config: RunConfig, environment: Mapping[str, Any]) -> None:
+        """Write config.json and env.json; refuse another configuration's directory."""
+        refuse_other_config(self.folder, config)
+        self.samples.mkdir(parents=True, exist_ok=True)
+        write_json(self.folder / "config.json", config.identity())
+        write_json(self.folder / "env.json", {"schema": SCHEMA, **environment})
+
+    def append(self, name: str, columns: Iterable[str], rows: Iterable[Mapping[str, Any]]) -> None:
+        """Append rows to a CSV of the run, its header first where it is new."""
+        path = self.folder / name
+        new = not path.exists()
+        with path.open("a", newline="", encoding="utf-8") as file:
+            writer = csv.DictWriter(file, tuple(columns), restval="", lineterminator="\n")
+            if new:
+                writer.writeheader()
+            writer.writerows(rows)
+
+    def history(self, **row: Any) -> None:
+        self.append("history.csv", HISTORY, [row])
+
+    def alpha(self, rows: Iterable[Mapping[str, Any]]) -> None:
+        self.append("alpha.csv", ALPHA, rows)
+
+    def timing(self, **row: Any) -> None:
+        self.append("timing.csv", TIMING, [row])
+
+    def truncate(self, step: int) -> None:
+        """Drop rows after `step` (-1: all of them) and a line that a crash cut short."""
+        for name, columns in (
+            ("history.csv", HISTORY),
+            ("alpha.csv", ALPHA),
+            ("timing.csv", TIMING),
+        ):
+            path = self.folder / name
+            if step < 0 or not path.exists():
+                path.unlink(missing_ok=True)
+                continue
+            lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
+            kept = [
+                line
+                for line in lines[1:]
+                if line.endswith("\n")
+                and line.count(",") == len(columns) - 1
+                and int(line.split(",", 1)[0]) <= step
+            ]
+            write_text(path, "".join([lines[0], *kept]))
+        if step < 0:
+            for name in ("metrics.json", "generator.safetensors"):
+                (self.folder / name).unlink(missing_ok=True)
+            for sample in self.samples.glob("step_*.png"):
+                sample.unlink()
+
+    def finish(self, status: str, **metrics: Any) -> None:
+        """Write metrics.json: `done`, or `diverged` with the step at which it did."""
+        write_json(self.folder / "metrics.json", {"schema": SCHEMA, "status": status, **metrics})
+
+
+def refuse_other_config(folder: Path, config: RunConfig) -> None:
+    """UserError naming the first field in which the recorded configuration differs."""
+    recorded = read_json(Path(folder) / "config.json")
+    if recorded is None:
+        return
+    wanted = config.identity()
+    for key in sorted(recorded.keys() | wanted.keys()):
+        old, new = recorded.get(key), wanted.get(key)
+        if old != new:
+            raise UserError(
+                f"{folder} was recorded with {key}={old!r}, now {key}={new!r} is asked for; "
+                "ask for the recorded value, move the folder away, or delete it to run anew"
+            )
+
+
+@dataclass(frozen=True)
+class Runs:
+    """All records of one ablation as tidy tables.
+
+    runs     one row per run: run_id, arm, seed, label, status, every configuration field and metric
+    history  run_id, arm, seed + HISTORY: losses at log steps, scores where evaluated (else NaN)
+    alpha    run_id, arm, seed + ALPHA
+    timing   run_id, arm, seed + TIMING
+    """
+
+    ablation: str
+    title: str
+    arms: tuple[str, ...]
+    labels: dict[str, str]
+    reference: dict[str, Any]
+    runs: "pandas.DataFrame"
+    history: "pandas.DataFrame"
+    alpha: "pandas.DataFrame"
+    timing: "pandas.DataFrame"
+    folder: Path
+
+    def samples(self, run_id: str) -> list[Path]:
+        """Sample grids of a run in the order of their steps."""
+        return sorted((self.folder / "runs" / run_id / "samples").glob("step_*.png"))
+
+
+def load_runs(ablation: str, results: Path = RESULTS) -> Runs:
+    """Read every run of an ablation that has begun.
+
+    Raises UserError where there is no such ablation, nothing to read, or another schema version.
+    """
+    import pandas as pd
+
+    folder = ablation_folder(ablation, results)
+    plan = read_json(folder / "plan.json") or {}
+    asked = [run["run_id"] for run in plan.get("runs", [])]
+    begun = sorted(path.parent.name for path in folder.glob("runs/*/config.json"))
+    ids = [i for i in asked if i in begun] if asked else begun
+    if not ids:
+        raise UserError(f"no runs under {folder}; `make ablations ABLATION={ablation}` makes them")
+    rows, tables = [], {"history": [], "alpha": [], "timing": []}
+    for run_id in ids:
+        run = folder / "runs" / run_id
+        config, env = read_json(run / "config.json"), read_json(run / "env.json") or {}
+        metrics = read_json(run / "metrics.json")
+        if env.get("schema", SCHEMA) != SCHEMA:
+            raise UserError(
+                f"{run} holds records of schema {env['schema']}, this code reads {SCHEMA}; "
+                "check out the commit in its env.json, or move the run away and run it anew"
+            )
+        key = {"run_id": run_id, "arm": config["arm"], "seed": config["seed"]}
+        flat = {k: v for k, v in env.items() if not isinstance(v, dict | list)}
+        rows.append(key | config | flat | (metrics or {"status": "unfinished"}))
+        for name, frames in tables.items():
+            path = run / f"{name}.csv"
+            if path.exists():
+                frame = pd.read_csv(path, float_precision="round_trip")
+                for column, value in reversed(key.items()):
+                    frame.insert(0, column, value)
+                frames.append(frame)
+    frames = {
+        name: pd.concat(parts, ignore_index=True)
+        if parts
+        else pd.DataFrame(columns=[*key, *columns])
+        for (name, parts), columns in zip(tables.items(), (HISTORY, ALPHA, TIMING), strict=True)
+    }
+    arms = tuple(dict.fromkeys(row["arm"] for row in rows))
+    labels = {arm: plan.get("labels", {}).get(arm, arm) for arm in arms}
+    return Runs(
+        ablation=ablation,
+        title=plan.get("title", ablation),
+        arms=arms,
+        labels=labels,
+        reference=read_json(folder / "reference.json") or {},
+        runs=pd.DataFrame(rows),
+        folder=folder,
+        **frames,
+    )
