@@ -238,6 +238,8 @@ class RunConfig:
             raise UserError(
                 f"arm {self.arm!r} is a folder's name too: letters, digits, '.', '_', '+', '-'"
             )
+        if self.architecture in MATCHED:
+            replace(self, architecture="fagan")._check()  # it is measured against that network
         for letters, channels in self._attending(stages):
             if self.squeeze > channels:
                 raise UserError(
@@ -245,15 +247,22 @@ class RunConfig:
                     f"stage of {self.architecture!r} at width {self.width:g}; "
                     f"give squeeze <= {channels} or a larger width"
                 )
+            # the image-side F and an output F have 3 channels on one side and always one head
+            query = channels // self.squeeze
+            if letters != "output F" and query % self.heads:
+                raise UserError(
+                    f"heads={self.heads} do not divide the {query} query channels of a {letters} "
+                    f"stage of {self.architecture!r}; lower heads or squeeze"
+                )
         if self.data == "folder" and not self.data_path:
             raise UserError("data=folder needs its folder or zip: DATA=path/to/images")
         if self.data == "faces" and self.data_path:
             raise UserError("data=faces is generated and takes no data_path; set data=folder")
 
-    def channels(self) -> tuple[int, ...]:
+    def channels(self, width: float | None = None) -> tuple[int, ...]:
         """The generator's channels from the latent outward; the discriminator's are the reverse."""
         n = len(stages_of(self.architecture, self.resolution).generator)
-        return tuple(max(1, round((512 >> i) * self.width)) for i in range(n))
+        return tuple(max(1, round((512 >> i) * (width or self.width))) for i in range(n))
 
     def _attending(self, stages: Stages):
         """(letters, channels from which query and key are made) of every attention layer."""

@@ -1,0 +1,122 @@
+"""softmax(q k^T) v, computed in the way that suits the shape and the device.
+
+All three ways give the same numbers up to rounding, forward and backward (tests/test_attention.py).
+There is no 1/sqrt(d): SAGAN and FAGAN do not scale.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+# Above this many queries the B x N x N map of a whole batch no longer fits a CPU's caches, and
+# recomputing it one image at a time in the backward pass is faster than keeping it.
+CHUNK_ABOVE = 256
+
+_forced: str | None = None
+
+
+def attend(query: Tensor, key: Tensor, value: Tensor, heads: int = 1) -> Tensor:
+    """Attention without scaling over feature maps.
+
+    query (B, D, *S), key (B, D, *T), value (B, C, *T) with any spatial shapes S and T;
+    returns (B, C, N) where N is the number of positions in S. D and C are split over the heads.
+    """
+    q, k, v = (_tokens(x, heads) for x in (query, key, value))  # (B * heads, N or M, D or C)
+    out = _way(q)(q, k, v, heads)  # (B * heads, N, C / heads)
+    return out.mT.reshape(query.shape[0], value.shape[1], -1)
+
+
+def attention_map(query: Tensor, key: Tensor, heads: int = 1) -> Tensor:
+    """The map itself, (B, heads, N, M): rows sum to 1. For looking at, not for training."""
+    q, k = _tokens(query, heads), _tokens(key, heads)
+    return torch.softmax(q @ k.mT, dim=-1).unflatten(0, (-1, heads))
+
+
+@contextmanager
+def force(way: str) -> Iterator[None]:
+    """Compute every attention in one way: "plain", "chunked" or "fused" (for tests and timings)."""
+    global _forced
+    if way not in WAYS:
+        raise ValueError(f"unknown way {way!r} (known: {', '.join(WAYS)})")
+    before, _forced = _forced, way
+    try:
+        yield
+    finally:
+        _forced = before
+
+
+def _tokens(x: Tensor, heads: int) -> Tensor:
+    # (B, C, *S) -> (B * heads, N, C / heads)
+    return x.flatten(2).unflatten(1, (heads, -1)).flatten(0, 1).mT
+
+
+def _way(query: Tensor):
+    if _forced is not None:
+        return WAYS[_forced]
+    if query.is_cuda:
+        return _fused
+    return _chunked if query.shape[1] > CHUNK_ABOVE else _plain
+
+
+def _plain(q: Tensor, k: Tensor, v: Tensor, heads: int) -> Tensor:
+    return torch.bmm(torch.softmax(torch.bmm(q, k.mT), dim=-1), v)
+
+
+def _chunked(q: Tensor, k: Tensor, v: Tensor, heads: int) -> Tensor:
+    return _Chunked.apply(q, k, v)
+
+
+def _fused(q: Tensor, k: Tensor, v: Tensor, heads: int) -> Tensor:
+    # The memory-efficient kernel wants widths in multiples of 8; zero columns change nothing.
+    width = v.shape[-1]
+    q, k, v = (F.pad(x, (0, -x.shape[-1] % 8)).unflatten(0, (-1, heads)) for x in (q, k, v))
+    out = F.scaled_dot_product_attention(q, k, v, scale=1.0)
+    return out.flatten(0, 1)[..., :width]
+
+
+class _Chunked(torch.autograd.Function):
+    """One image at a time, the softmax recomputed in the backward pass."""
+
+    @staticmethod
+    def forward(ctx, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+        q, k, v = q.contiguous(), k.contiguous(), v.contiguous()
+        out = v.new_empty(q.shape[0], q.shape[1], v.shape[2])
+        weights = q.new_empty(q.shape[1], k.shape[1])
+        for i in range(q.shape[0]):
+            _softmax_(q[i], k[i], weights)
+            torch.mm(weights, v[i], out=out[i])
+        ctx.save_for_backward(q, k, v, out)
+        return out
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx, grad: Tensor):
+        q, k, v, out = ctx.saved_tensors
+        grad = grad.contiguous()
+        # softmax's backward needs, per query, the product of its output and gradient; carried as
+        # one more column of the gradient against a column of ones in v, it costs no extra pass
+        total = (grad * out).sum(-1, keepdim=True)  # (B, N, 1)
+        grad_total = torch.cat((grad, -total), dim=-1)  # (B, N, C + 1)
+        value_one = torch.cat((v, v.new_ones(*v.shape[:2], 1)), dim=-1)  # (B, M, C + 1)
+        dq, dk, dv = torch.empty_like(q), torch.empty_like(k), torch.empty_like(v)
+        weights = q.new_empty(q.shape[1], k.shape[1])
+        energy = torch.empty_like(weights)
+        for i in range(q.shape[0]):
+            _softmax_(q[i], k[i], weights)
+            torch.mm(weights.T, grad[i], out=dv[i])
+            torch.mm(grad_total[i], value_one[i].T, out=energy)
+            energy.mul_(weights)
+            torch.mm(energy, k[i], out=dq[i])
+            torch.mm(energy.T, q[i], out=dk[i])
+        return dq, dk, dv
+
+
+def _softmax_(q: Tensor, k: Tensor, out: Tensor) -> None:
+    torch.mm(q, k.T, out=out)
+    torch.softmax(out, dim=-1, out=out)
+
+
+WAYS = {"plain": _plain, "chunked": _chunked, "fused": _fused}

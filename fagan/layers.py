@@ -1,0 +1,205 @@
+"""The two attention layers that the suite compares.
+
+SelfAttention2d  SAGAN's: a 1x1 attention added to its input, x + alpha * attention(x).
+FullAttention2d  FAGAN's: convolution and k x k attention at once,
+                 alpha * attention(x) + (1 - alpha) * convolution(x).
+
+Both take and return one tensor of shape (B, C, H, W). Maps, gates and branches are read from
+outside (`models.alphas`, `branches`), never passed along with the features.
+"""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from fagan.attention import attend
+from fagan.spectral_norm import spectral_norm
+
+
+class Gated(nn.Module):
+    """Holds the gate alpha: learned (a parameter), frozen (a buffer) or one per channel."""
+
+    alpha: Tensor
+    heads: int
+
+    def _make_gate(self, mode: str, init: float, channels: int) -> None:
+        if mode == "learned":
+            self.alpha = nn.Parameter(torch.full((1,), float(init)))
+        elif mode == "channel":
+            self.alpha = nn.Parameter(torch.full((channels, 1, 1), float(init)))
+        elif mode == "frozen":
+            # a buffer: freezing and thawing a network's parameters must not thaw the gate
+            self.register_buffer("alpha", torch.full((1,), float(init)))
+        else:
+            raise ValueError(f"alpha={mode!r} must be 'learned', 'frozen' or 'channel'")
+
+
+def squeezed(channels: int, squeeze: int) -> int:
+    """Channels of query and key. Raises ValueError where none would be left."""
+    if channels // squeeze < 1:
+        raise ValueError(f"squeeze={squeeze} is more than the layer's {channels} channels")
+    return channels // squeeze
+
+
+class SelfAttention2d(Gated):
+    """Self-attention over all positions of a feature map (SAGAN, section 3, equation 3).
+
+    variant "package": attn_gan_pytorch's: query and key C // squeeze, value C, biases, no pooling.
+        Flipping the sign of alpha and of the value's weights gives the same function, so the sign
+        of its alpha means nothing.
+    variant "google": google/self-attention-gan's: key and value 2x2 max-pooled, value C // 2 and an
+        output convolution back to C, spectral norm on all four, no biases. H and W must be even.
+
+    x (B, C, H, W) -> (B, C, H, W).
+    """
+
+    def __init__(
+        self,
+        channels: int,
+        *,
+        squeeze: int = 8,
+        variant: str = "package",
+        activation: nn.Module | None = None,
+        alpha: str = "learned",
+        alpha_init: float = 0.0,
+        heads: int = 1,
+        attention_spectral_norm: bool = False,
+        released: bool = False,
+    ):
+        super().__init__()
+        if variant not in ("package", "google"):
+            raise ValueError(f"variant={variant!r} must be 'package' or 'google'")
+        google = variant == "google"
+        width = squeezed(channels, squeeze)
+        inner = max(1, channels // 2) if google else channels
+        _check_heads(heads, width, inner)
+
+        def project(inputs: int, outputs: int) -> nn.Module:
+            convolution = nn.Conv2d(inputs, outputs, 1, bias=not google)
+            normed = google or attention_spectral_norm
+            return spectral_norm(convolution, released) if normed else convolution
+
+        self.query = project(channels, width)
+        self.key = project(channels, width)
+        self.value = project(channels, inner)
+        self.output = project(inner, channels) if google else nn.Identity()
+        self.pool = nn.MaxPool2d(2) if google else nn.Identity()
+        self.activation = activation or nn.Identity()
+        self.heads = heads
+        self._make_gate(alpha, alpha_init, channels)
+
+    def project(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Query (B, D, H, W), key (B, D, H', W') and value (B, C', H', W'); ' = pooled or not."""
+        q, k, v = fused_projections(x, self.query, self.key, self.value)
+        return q, self.pool(k), self.pool(v)
+
+    def branches(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """(attention, x): what alpha weighs and what it is added to."""
+        q, k, v = self.project(x)
+        attention = attend(q, k, v, self.heads).unflatten(2, x.shape[2:])  # (B, C', H, W)
+        return self.activation(self.output(attention)), x
+
+    def forward(self, x: Tensor) -> Tensor:
+        attention, x = self.branches(x)
+        return x + self.alpha.to(x.dtype) * attention
+
+
+class FullAttention2d(Gated):
+    """Convolution and attention in one layer (FAGAN; attn_gan_pytorch, CustomLayers.FullAttention).
+
+    One path is a k x k convolution with spectral and batch norm; the other an attention whose
+    query, key and value are k x k convolutions of the same stride; one activation follows both.
+    merge "alpha": alpha * attention + (1 - alpha) * convolution, alpha unconstrained.
+    merge "concat": both paths side by side, 1x1 back to the width (the author's own afterthought).
+
+    in_channels // squeeze is the width of query and key. `transposed` makes every convolution a
+    transposed one. x (B, in_channels, H, W) -> (B, out_channels, H', W').
+    Raises ValueError where squeeze > in_channels or the heads do not divide the widths.
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        kernel_size: int = 1,
+        stride: int = 1,
+        padding: int = 0,
+        output_padding: int = 0,
+        *,
+        transposed: bool = False,
+        squeeze: int = 8,
+        activation: nn.Module | None = None,
+        use_spectral_norm: bool = True,
+        use_batch_norm: bool = True,
+        attention_spectral_norm: bool = False,
+        alpha: str = "learned",
+        alpha_init: float = 0.0,
+        merge: str = "alpha",
+        heads: int = 1,
+        bias: bool = True,
+        released: bool = False,
+    ):
+        super().__init__()
+        if merge not in ("alpha", "concat"):
+            raise ValueError(f"merge={merge!r} must be 'alpha' or 'concat'")
+        width = squeezed(in_channels, squeeze)
+        _check_heads(heads, width, out_channels)
+
+        def convolve(outputs: int, normed: bool) -> nn.Module:
+            shape = (in_channels, outputs, kernel_size, stride, padding)
+            if transposed:
+                layer = nn.ConvTranspose2d(*shape, output_padding=output_padding, bias=bias)
+            else:
+                layer = nn.Conv2d(*shape, bias=bias)
+            return spectral_norm(layer, released) if normed else layer
+
+        self.query = convolve(width, attention_spectral_norm)
+        self.key = convolve(width, attention_spectral_norm)
+        self.value = convolve(out_channels, attention_spectral_norm)
+        self.convolution = convolve(out_channels, use_spectral_norm)
+        self.batch_norm = nn.BatchNorm2d(out_channels) if use_batch_norm else nn.Identity()
+        self.activation = activation or nn.Identity()
+        self.heads = heads
+        self.merge = merge
+        if merge == "concat":
+            self.join = nn.Conv2d(2 * out_channels, out_channels, 1)
+        else:
+            self._make_gate(alpha, alpha_init, out_channels)
+
+    def project(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Query and key (B, D, H', W'), value (B, C, H', W')."""
+        return fused_projections(x, self.query, self.key, self.value)
+
+    def branches(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """(attention, convolution), each (B, C, H', W') and after its activation."""
+        q, k, v = self.project(x)
+        attention = attend(q, k, v, self.heads).view_as(v)
+        convolution = self.batch_norm(self.convolution(x))
+        return self.activation(attention), self.activation(convolution)
+
+    def forward(self, x: Tensor) -> Tensor:
+        attention, convolution = self.branches(x)
+        if self.merge == "concat":
+            return self.join(torch.cat((attention, convolution), dim=1))
+        alpha = self.alpha.to(convolution.dtype)
+        return alpha * attention + (1 - alpha) * convolution
+
+
+def fused_projections(x: Tensor, *layers: nn.Module) -> tuple[Tensor, ...]:
+    """Several convolutions of one input and one geometry, run as one; returns their outputs."""
+    first = layers[0]
+    weights = [layer.weight for layer in layers]
+    transposed = isinstance(first, nn.ConvTranspose2d)
+    weight = torch.cat(weights, dim=1 if transposed else 0)
+    bias = None if first.bias is None else torch.cat([layer.bias for layer in layers])
+    if transposed:
+        out = F.conv_transpose2d(x, weight, bias, first.stride, first.padding, first.output_padding)
+    else:
+        out = F.conv2d(x, weight, bias, first.stride, first.padding)
+    return out.split([layer.out_channels for layer in layers], dim=1)
+
+
+def _check_heads(heads: int, *widths: int) -> None:
+    for width in widths:
+        if width % heads:
+            raise ValueError(f"heads={heads} do not divide a width of {width}")

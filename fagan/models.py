@@ -1,0 +1,202 @@
+"""Generator and discriminator, built from the stages that a RunConfig names.
+
+Stages, channels and architectures: config.ARCHITECTURES. Kernels, activations and norms of `fagan`
+and `sagan` at 64 pixels are those of the released configurations (akanimax/fagan, configs/fagan_1;
+attn_gan_pytorch, samples/sample_celeba/configs/1); the output is tanh in [-1, 1] and the logit is
+linear in every architecture.
+"""
+
+from dataclasses import replace
+from functools import cache, partial
+
+import torch
+from torch import Tensor, nn
+
+from fagan.config import MATCHED, RunConfig, UserError, stages_of
+from fagan.layers import FullAttention2d, Gated, SelfAttention2d
+from fagan.spectral_norm import spectral_norm
+
+
+class Generator(nn.Module):
+    """z (B, latent_size) -> images (B, 3, R, R) in [-1, 1]."""
+
+    def __init__(self, config: RunConfig, width: float | None = None):
+        super().__init__()
+        stages = stages_of(config.architecture, config.resolution)
+        channels = config.channels(width or widths(config)[0])
+        parts = _Parts(config, transposed=True)
+        layers, inputs, size = [], config.latent_size, 4
+        for i, (letters, outputs) in enumerate(zip(stages.generator, channels, strict=True)):
+            geometry = (4, 1, 0, 0) if i == 0 else None  # 1x1 -> 4x4, then doubling
+            if letters.startswith("F"):
+                layer = parts.full(inputs, outputs, size, geometry, nn.LeakyReLU(0.3), norm=True)
+            else:
+                layer = parts.convolution(inputs, outputs, geometry, nn.ReLU(), norm=True)
+            layers.append(layer)
+            if letters.endswith("+A"):
+                layers.append(parts.self_attention(outputs, size))
+            inputs, size = outputs, size * 2
+        if stages.output == "F":
+            # tanh follows the sum of both paths: the image stays in [-1, 1] for any alpha
+            output = parts.full(inputs, 3, size, None, None, norm=False, plain=True)
+        else:
+            output = nn.ConvTranspose2d(inputs, 3, 4, 2, 1)
+        self.latent_size = config.latent_size
+        self.stages = nn.Sequential(*layers)
+        self.output = output
+
+    def forward(self, z: Tensor) -> Tensor:
+        return torch.tanh(self.output(self.stages(z[:, :, None, None])))
+
+
+class Discriminator(nn.Module):
+    """Images (B, 3, R, R) in [-1, 1] -> logits (B,)."""
+
+    def __init__(self, config: RunConfig, width: float | None = None):
+        super().__init__()
+        stages = stages_of(config.architecture, config.resolution)
+        channels = config.channels(width or widths(config)[1])[::-1]
+        parts = _Parts(config, transposed=False)
+        layers, inputs, size = [], 3, config.resolution // 2
+        for i, (letters, outputs) in enumerate(zip(stages.discriminator, channels, strict=True)):
+            if letters.startswith("F"):
+                inner = i > 0  # as released: no batch norm and squeeze 1 at the image
+                norm = inner and config.batch_norm_discriminator
+                activation = nn.LeakyReLU(0.3 if inner else 0.1)
+                layer = parts.full(
+                    inputs, outputs, size, None, activation, norm, image_side=not inner
+                )
+            else:
+                layer = parts.convolution(inputs, outputs, None, nn.LeakyReLU(0.1), norm=False)
+            layers.append(layer)
+            if letters.endswith("+A"):
+                layers.append(parts.self_attention(outputs, size))
+            inputs, size = outputs, size // 2
+        self.stages = nn.Sequential(*layers)
+        self.output = nn.Conv2d(inputs, 1, 4)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.output(self.stages(x)).flatten()
+
+
+class _Parts:
+    """Makes the layers of one network, all of them labelled with their kind and output size."""
+
+    def __init__(self, config: RunConfig, transposed: bool):
+        self.config = config
+        self.transposed = transposed
+        self.convolve = nn.ConvTranspose2d if transposed else nn.Conv2d
+        self.gate = {
+            "alpha": config.alpha,
+            "alpha_init": config.alpha_init,
+            "attention_spectral_norm": config.attention_spectral_norm,
+            "released": config.released,
+        }
+
+    def convolution(self, inputs, outputs, geometry, activation, norm) -> nn.Module:
+        kernel, stride, padding, _ = geometry or (4, 2, 1, 0)
+        layer = self.convolve(inputs, outputs, kernel, stride, padding)
+        layer = spectral_norm(layer, self.config.released)
+        return nn.Sequential(layer, *([nn.BatchNorm2d(outputs)] if norm else []), activation)
+
+    def full(
+        self, inputs, outputs, size, geometry, activation, norm, plain=False, image_side=False
+    ) -> FullAttention2d:
+        layer = FullAttention2d(
+            inputs,
+            outputs,
+            *(geometry or self._resampling()),
+            transposed=self.transposed,
+            squeeze=1 if image_side else self.config.squeeze,
+            activation=activation,
+            use_spectral_norm=not plain,
+            use_batch_norm=norm,
+            merge=self.config.merge,
+            heads=1 if plain or image_side else self.config.heads,
+            **self.gate,
+        )
+        layer.label = f"full {size}x{size}"
+        return layer
+
+    def self_attention(self, channels, size) -> SelfAttention2d:
+        layer = SelfAttention2d(
+            channels,
+            squeeze=self.config.squeeze,
+            variant=self.config.self_attention,
+            heads=self.config.heads,
+            **self.gate,
+        )
+        layer.label = f"self {size}x{size}"
+        return layer
+
+    def _resampling(self) -> tuple[int, int, int, int]:
+        """Kernel, stride, padding and output padding that double or halve exactly."""
+        k = self.config.kernel_size
+        return k, 2, (k - 1) // 2, k % 2 if self.transposed else 0
+
+
+def build(config: RunConfig) -> tuple[Generator, Discriminator]:
+    """Both networks, initialised from `config.seed` without touching the global generator.
+
+    Raises UserError where a matched control cannot come within 2 % of its target.
+    """
+    with torch.random.fork_rng():
+        torch.manual_seed(config.seed)
+        return Generator(config), Discriminator(config)
+
+
+def parameters(network: nn.Module) -> int:
+    """Trained numbers of a network."""
+    return sum(p.numel() for p in network.parameters())
+
+
+@torch.no_grad()
+def alphas(model: nn.Module) -> dict[str, float]:
+    """One number per gated layer, in the forward pass's order; the mean of an alpha per channel.
+
+    Keys are the layer's label ("full 8x8", "self 16x16") or, in a network of your own, its name.
+    """
+    return {
+        getattr(layer, "label", name): layer.alpha.mean().item()
+        for name, layer in model.named_modules()
+        if isinstance(layer, Gated) and hasattr(layer, "alpha")
+    }
+
+
+def widths(config: RunConfig) -> tuple[float, float]:
+    """Channel multipliers of generator and discriminator: `config.width`, or a control's own."""
+    if config.architecture not in MATCHED:
+        return config.width, config.width
+    return _matched_widths(
+        replace(config, architecture=MATCHED[config.architecture]),
+        replace(config, architecture="fagan"),
+    )
+
+
+@cache
+def _matched_widths(control: RunConfig, target: RunConfig) -> tuple[float, float]:
+    return tuple(_matched_width(network, control, target) for network in (Generator, Discriminator))
+
+
+def _matched_width(network: type[nn.Module], control: RunConfig, target: RunConfig) -> float:
+    """Bisect the width at which `control` has as many parameters as `target`; within 2 %."""
+    count = partial(_count, network)
+    wanted = count(target, target.width)
+    low, high = control.width / 4, control.width * 4
+    while high - low > control.width / 2048:
+        middle = (low + high) / 2
+        low, high = (middle, high) if count(control, middle) < wanted else (low, middle)
+    width = min(low, high, key=lambda w: abs(count(control, w) - wanted))
+    off = count(control, width) / wanted - 1
+    if abs(off) > 0.02:
+        raise UserError(
+            f"no width of {control.architecture} comes within 2 % of the {wanted:,} parameters of "
+            f"{target.architecture}'s {network.__name__.lower()} (nearest: {off:+.1%}); "
+            "raise width"
+        )
+    return width
+
+
+def _count(network: type[nn.Module], config: RunConfig, width: float) -> int:
+    with torch.device("meta"):
+        return parameters(network(config, width))

@@ -1,0 +1,218 @@
+"""Architectures: shapes, the released networks to the letter, matched controls, gates, seeds."""
+
+import package
+import pytest
+import torch
+from torch import nn
+
+from fagan.config import ARCHITECTURES, MATCHED, RunConfig, UserError
+from fagan.convert import from_package, load_package_file, to_package
+from fagan.layers import FullAttention2d, SelfAttention2d
+from fagan.losses import LOSSES
+from fagan.models import Generator, alphas, build, parameters
+
+
+def config(**params):
+    return RunConfig.from_params({"width": 0.25, **params})
+
+
+@pytest.mark.parametrize("resolution", [32, 64, 128])
+@pytest.mark.parametrize("architecture", [*ARCHITECTURES, *MATCHED])
+def test_every_architecture_at_every_resolution(architecture, resolution):
+    g, d = build(config(architecture=architecture, resolution=resolution))
+    images = g(torch.randn(2, 128))
+    assert images.shape == (2, 3, resolution, resolution)
+    assert images.abs().max() <= 1
+    assert d(images).shape == (2,)
+    attends = architecture not in ("dcgan", "dcgan-wide")
+    for network in (g, d):
+        assert bool(alphas(network)) == attends
+        assert all(value == 0 for value in alphas(network).values())
+
+
+@pytest.mark.parametrize("kernel_size", [1, 2, 3, 5, 6, 7])
+def test_every_kernel_keeps_the_sizes(kernel_size):
+    g, d = build(config(architecture="fagan-pure", resolution=32, kernel_size=kernel_size))
+    images = g(torch.randn(2, 128))
+    assert images.shape == (2, 3, 32, 32)
+    assert d(images).shape == (2,)
+
+
+def test_a_users_own_stages():
+    g, d = build(config(architecture="F C+A, output F | C F+A", resolution=16))
+    assert g(torch.randn(2, 128)).shape == (2, 3, 16, 16)
+    assert list(alphas(g)) == ["full 4x4", "self 8x8", "full 16x16"]
+    assert list(alphas(d)) == ["full 4x4", "self 4x4"]
+
+
+@pytest.mark.parametrize("resolution", [32, 64, 128])
+@pytest.mark.parametrize("architecture", MATCHED)
+@pytest.mark.parametrize("width", [0.25, 1.0])
+def test_controls_match_fagan_within_two_percent(architecture, resolution, width):
+    with torch.device("meta"):
+        pairs = [
+            build(
+                RunConfig.from_params({"architecture": a, "resolution": resolution, "width": width})
+            )
+            for a in (architecture, "fagan")
+        ]
+    for control, target in zip(*pairs, strict=True):
+        assert abs(parameters(control) / parameters(target) - 1) < 0.02
+
+
+def test_gates_of_a_network_of_ones_own():
+    net = nn.Sequential(FullAttention2d(3, 8, squeeze=1), nn.ReLU(), SelfAttention2d(8))
+    with torch.no_grad():
+        net[0].alpha.fill_(0.25)
+        net[2].alpha.fill_(-0.5)
+    assert alphas(net) == {"0": 0.25, "2": -0.5}
+    assert alphas(FullAttention2d(3, 8, squeeze=1, merge="concat")) == {}
+    per_channel = FullAttention2d(4, 2, squeeze=1, alpha="channel")
+    with torch.no_grad():
+        per_channel.alpha.copy_(torch.tensor([0.0, 1.0]).view(2, 1, 1))
+    assert alphas(per_channel) == {"": 0.5}
+
+
+def test_same_seed_same_weights_and_the_global_generator_is_left_alone():
+    for architecture in ("fagan", "sagan-wide"):
+        wanted = config(architecture=architecture, resolution=32, seed=3)
+        torch.manual_seed(1)
+        first = torch.rand(1)
+        torch.manual_seed(1)
+        a, b = build(wanted), build(wanted)
+        assert torch.rand(1) == first
+        for one, two in zip(a, b, strict=True):
+            for x, y in zip(one.state_dict().values(), two.state_dict().values(), strict=True):
+                assert torch.equal(x, y)
+    other, _ = build(wanted.with_(seed=4))
+    assert not torch.equal(other.output.weight, a[0].output.weight)
+
+
+def released(architecture):
+    return RunConfig.from_params({"architecture": architecture, "released": True})
+
+
+def test_parameter_counts_of_the_released_fagan():
+    """8,110,039 and 3,777,659 as released, u and v and unused batch norms counted as parameters."""
+    theirs = package.generator("fagan"), package.discriminator("fagan")
+    assert [parameters(n) for n in theirs] == [8_110_039, 3_777_659]
+    for ours, other in zip(build(released("fagan")), theirs, strict=True):
+        spare = sum(
+            p.numel()
+            for name, p in other.named_parameters()
+            if name.endswith(("weight_u", "weight_v"))
+        )
+        unused = 2 * 64 if other is theirs[1] else 0  # the first layer's batch norm
+        assert parameters(ours) == parameters(other) - spare - unused
+
+
+@pytest.mark.parametrize("architecture", ["fagan", "sagan"])
+def test_converted_networks_compute_what_the_package_computes(architecture):
+    """Outputs, the hinge loss and every gradient of a D step and a G step, float64, open gates."""
+    torch.manual_seed(0)
+    theirs = [
+        package.generator(architecture).double(),
+        package.discriminator(architecture).double(),
+    ]
+    ours = [n.double() for n in build(released(architecture))]
+    for mine, other in zip(ours, theirs, strict=True):
+        package.open_gates(other)
+        from_package(mine, other.state_dict())
+    z, real = torch.randn(4, 128).double(), torch.rand(4, 3, 64, 64).double() * 2 - 1
+
+    fakes = [ours[0](z), theirs[0](z[:, :, None, None])]
+    assert (fakes[0] - fakes[1]).abs().max() < 1e-10
+    logits = [
+        (d(real).flatten(), d(fake.detach()).flatten())
+        for d, fake in zip((ours[1], theirs[1]), fakes, strict=True)
+    ]
+    losses = [LOSSES["hinge"].discriminator(*pair) for pair in logits]
+    assert (losses[0] - losses[1]).abs() < 1e-10
+    for loss in losses:
+        loss.backward()
+    assert_same_gradients(ours[1], theirs[1])
+    for d, fake in zip((ours[1], theirs[1]), fakes, strict=True):
+        LOSSES["hinge"].generator(None, d(fake).flatten()).backward()
+    assert_same_gradients(ours[0], theirs[0])
+
+
+def assert_same_gradients(ours, theirs):
+    from fagan.convert import _pairs
+
+    mine, other = dict(ours.named_parameters()), dict(theirs.named_parameters())
+    compared = 0
+    for name, their_name in _pairs(ours):
+        if name in mine:
+            a, b = mine[name].grad, other[their_name].grad
+            assert (a - b).abs().max() <= 1e-10 * max(1, b.abs().max()), name
+            compared += bool(b.abs().max() > 1e-8)
+    assert compared > 0.8 * len(mine)
+
+
+@pytest.mark.parametrize("architecture", ["fagan", "sagan"])
+def test_state_dicts_make_the_round_trip(architecture, tmp_path):
+    for make, network in zip(
+        (package.generator, package.discriminator), build(released(architecture)), strict=True
+    ):
+        theirs = make(architecture)
+        file = tmp_path / "GAN_12.pth"
+        torch.save(theirs.state_dict(), file)
+        from_package(network, load_package_file(file))
+        back = to_package(network)
+        make(architecture).load_state_dict(back)  # strict: every key of the package is there
+        for key, value in theirs.state_dict().items():
+            assert torch.equal(back[key], value), key
+
+
+def test_converting_into_the_exact_spectral_norm_finds_its_vectors():
+    theirs = package.generator("fagan")
+    exact, _ = build(RunConfig.from_params({"architecture": "fagan"}))
+    from_package(exact, theirs.state_dict())
+    layer = exact.stages[2][0].eval()
+    rows = layer.weight.detach().transpose(0, 1).flatten(1)
+    assert torch.linalg.matrix_norm(rows, 2).item() == pytest.approx(1, abs=0.02)
+
+
+def test_converter_names_what_does_not_fit(tmp_path):
+    network, _ = build(released("fagan"))
+    state = package.generator("fagan").state_dict()
+    with pytest.raises(UserError, match=r"'model\.99\.weight', which this network does not"):
+        from_package(network, state | {"model.99.weight": torch.zeros(1)})
+    with pytest.raises(UserError, match=r"lacks 'model\.0\.gamma'"):
+        from_package(network, {k: v for k, v in state.items() if k != "model.0.gamma"})
+    narrow, _ = build(released("fagan").with_(width=0.5))
+    with pytest.raises(UserError, match="is the width right"):
+        from_package(narrow, state)
+    exact, _ = build(RunConfig.from_params({"architecture": "fagan"}))
+    with pytest.raises(UserError, match="released=True"):
+        to_package(exact)
+    with pytest.raises(UserError, match="no such file"):
+        load_package_file(tmp_path / "GAN_GEN_1.pth")
+
+
+class Evil:
+    def __reduce__(self):
+        return (print, ("executed",))
+
+
+def test_a_pickle_with_code_is_refused_and_not_run(tmp_path, capsys):
+    torch.save({"model": Evil()}, tmp_path / "GAN_GEN_1.pth")
+    with pytest.raises(UserError, match="not a plain PyTorch state dict"):
+        load_package_file(tmp_path / "GAN_GEN_1.pth")
+    assert "executed" not in capsys.readouterr().out
+
+
+def test_batch_norm_in_the_discriminator_is_a_switch():
+    def norms(config):
+        return sum(isinstance(m, nn.BatchNorm2d) for m in build(config)[1].modules())
+
+    assert norms(config(architecture="fagan")) == 1
+    assert norms(config(architecture="fagan", batch_norm_discriminator=False)) == 0
+    assert norms(config(architecture="sagan")) == 0
+
+
+def test_generator_is_in_the_range_for_any_alpha():
+    g = Generator(config(architecture="fagan-pure", resolution=32))
+    with torch.no_grad():
+        g.output.alpha.fill_(-40.0)
+    assert g(torch.randn(4, 128)).abs().max() <= 1
