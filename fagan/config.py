@@ -169,7 +169,7 @@ class RunConfig:
     data: str = _f("faces", "source of the images", choices=DATA)
     data_path: str = _f("", "folder or zip of the images; never recorded", local=True)
     crop: str = _f("center", "how an image becomes a square", choices=("center", "none"))
-    images: int = _f(0, "training images at most, 0 = all (faces: 20,000)")
+    images: int = _f(0, "training images at most; 0 for all (faces: 20,000)")
     flip: bool = _f(False, "mirror half of the training images")
     # training
     loss: str = _f("hinge", "loss on logits", choices=LOSSES)
@@ -180,7 +180,7 @@ class RunConfig:
     lr_d: float = _f(4e-4, "Adam's rate for the discriminator")
     beta1: float = _f(0.0, "Adam")
     beta2: float = _f(0.9, "Adam")
-    ema: float = _f(0.999, "decay a step of the generator's weight average, 0 = off")
+    ema: float = _f(0.999, "decay a step of the generator's weight average; 0 for none")
     precision: str = _f("fp32", "arithmetic of the networks", choices=("fp32", "bf16"))
     seed: int = _f(0, "of weights, latents and batches")
     threads: int = _f(1, "CPU threads; they change the last digits, so they are part of the run")

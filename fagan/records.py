@@ -107,12 +107,28 @@ class RunRecord:
         self.samples = self.folder / "samples"
         self.weights = self.folder / "generator.safetensors"
 
-    def begin(self, config: RunConfig, environment: Mapping[str, Any]) -> None:
-        """Write config.json and env.json; refuse another configuration's directory."""
+    def begin(
+        self,
+        config: RunConfig,
+        environment: Mapping[str, Any],
+        resumed: bool = False,
+        step: int = 0,
+    ) -> None:
+        """Write config.json and env.json, and drop rows after `step`, or all of a run begun anew.
+
+        Refuses another configuration's directory. A resumed run keeps its env.json and adds to its
+        list `resumed` the step, commit and source fingerprint with which it goes on.
+        """
         refuse_other_config(self.folder, config)
         self.samples.mkdir(parents=True, exist_ok=True)
+        before = read_json(self.folder / "env.json") if resumed else None
+        if before:
+            again = {k: environment.get(k) for k in ("commit", "dirty", "source_fingerprint")}
+            again["step"] = step
+            environment = before | {"resumed": [*before.get("resumed", []), again]}
         write_json(self.folder / "config.json", config.identity())
         write_json(self.folder / "env.json", {"schema": SCHEMA, **environment})
+        self.truncate(step if resumed else -1)
 
     def append(self, name: str, columns: Iterable[str], rows: Iterable[Mapping[str, Any]]) -> None:
         """Append rows to a CSV of the run, its header first where it is new."""
@@ -193,6 +209,7 @@ class Runs:
     title: str
     arms: tuple[str, ...]
     labels: dict[str, str]
+    baseline: str
     reference: dict[str, Any]
     runs: "pandas.DataFrame"
     history: "pandas.DataFrame"
@@ -205,8 +222,26 @@ class Runs:
         return sorted((self.folder / "runs" / run_id / "samples").glob("step_*.png"))
 
 
-def load_runs(ablation: str, results: Path = RESULTS) -> Runs:
-    """Read every run of an ablation that has begun.
+# What a reader sees where the experiment table gives an arm no label.
+LABELS = {
+    "dcgan": "DCGAN",
+    "dcgan-wide": "DCGAN wide",
+    "sagan": "SAGAN",
+    "sagan-wide": "SAGAN wide",
+    "sagan-1": "SAGAN one-layer",
+    "fagan": "FAGAN",
+    "fagan-pure": "FAGAN pure",
+}
+
+
+def arm_label(arm: str) -> str:
+    """The label of a named architecture, of its relativistic variant, else the arm itself."""
+    base = arm.removesuffix("-relativistic")
+    return LABELS.get(base, base) + (" relativistic" if base != arm else "")
+
+
+def load_runs(ablation: str, results: Path = RESULTS, run_id: str | None = None) -> Runs:
+    """Read every run of an ablation that has begun, or the one named.
 
     Raises UserError where there is no such ablation, nothing to read, or another schema version.
     """
@@ -217,6 +252,8 @@ def load_runs(ablation: str, results: Path = RESULTS) -> Runs:
     asked = [run["run_id"] for run in plan.get("runs", [])]
     begun = sorted(path.parent.name for path in folder.glob("runs/*/config.json"))
     ids = [i for i in asked if i in begun] if asked else begun
+    if run_id is not None:
+        ids = [i for i in begun if i == run_id]
     if not ids:
         raise UserError(f"no runs under {folder}; `make ablations ABLATION={ablation}` makes them")
     rows, tables = [], {"history": [], "alpha": [], "timing": []}
@@ -246,12 +283,15 @@ def load_runs(ablation: str, results: Path = RESULTS) -> Runs:
         for (name, parts), columns in zip(tables.items(), (HISTORY, ALPHA, TIMING), strict=True)
     }
     arms = tuple(dict.fromkeys(row["arm"] for row in rows))
-    labels = {arm: plan.get("labels", {}).get(arm, arm) for arm in arms}
+    labels = {arm: plan.get("labels", {}).get(arm) or arm_label(arm) for arm in arms}
+    for row in rows:
+        row["label"] = labels[row["arm"]]
     return Runs(
         ablation=ablation,
         title=plan.get("title", ablation),
         arms=arms,
         labels=labels,
+        baseline=plan.get("baseline", arms[0]),
         reference=read_json(folder / "reference.json") or {},
         runs=pd.DataFrame(rows),
         folder=folder,

@@ -1,0 +1,5 @@
+"""python -m fagan"""
+
+from fagan.cli import main
+
+main()

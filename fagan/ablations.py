@@ -1,0 +1,234 @@
+"""The experiment tables: a baseline, named differences from it, and seeds.
+
+A table is notebooks/ablations/<name>.yaml:
+
+    title: one line
+    baseline:               # parameters of every run, see `python -m fagan parameters`
+        architecture: sagan
+    arms:                   # differences from the baseline; {} is the baseline itself
+        sagan: {}
+        fagan: {architecture: fagan}
+    labels: {fagan: FAGAN}  # optional, for figures
+    seeds: 2                # how many (0, 1, ...) or a list
+    extends: laptop         # optional: start from another table; what is given here is added to it
+
+`plan` turns a table and the user's overrides into checked RunConfigs and writes
+results/<name>/plan.json, which is all that a run needs to know. Nothing here computes.
+"""
+
+import os
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from fagan.config import RunConfig, UserError, unknown
+from fagan.environment import ROOT
+from fagan.records import (
+    RESULTS,
+    SCHEMA,
+    ablation_folder,
+    read_json,
+    refuse_other_config,
+    run_folder,
+    write_json,
+)
+
+TABLES = ROOT / "notebooks" / "ablations"
+KEYS = ("title", "baseline", "arms", "labels", "seeds", "extends")
+# The arms of one table are compared with one another, so they share what a score depends on.
+SHARED = ("data", "resolution", "crop", "images", "n_track", "n_fake", "n_real")
+
+
+@dataclass(frozen=True)
+class Table:
+    """One experiment table, as written."""
+
+    name: str
+    title: str
+    baseline: dict[str, Any]
+    arms: dict[str, dict[str, Any]]
+    labels: dict[str, str]
+    seeds: tuple[int, ...]
+
+    @property
+    def baseline_arm(self) -> str:
+        """The arm that differs in nothing, else the first."""
+        return next(
+            (arm for arm, changes in self.arms.items() if not changes), next(iter(self.arms))
+        )
+
+
+def table_names() -> list[str]:
+    return sorted(path.stem for path in TABLES.glob("*.yaml"))
+
+
+def load_table(name: str) -> Table:
+    """Read a table. Raises UserError naming what is wrong in it."""
+    content = _read(name)
+    where = f"notebooks/ablations/{name}.yaml"
+    arms = content.get("arms")
+    if not isinstance(arms, dict) or not arms:
+        raise UserError(f"{where}: `arms` must name at least one arm")
+    for arm, changes in arms.items():
+        if not isinstance(changes, dict):
+            raise UserError(f"{where}: arm {arm!r} must be a mapping of parameters, {{}} for none")
+    labels = content.get("labels") or {}
+    for arm in labels:
+        if arm not in arms:
+            raise UserError(f"{where}: label of an {unknown('arm', arm, arms)}")
+    return Table(
+        name=name,
+        title=str(content.get("title", name)),
+        baseline=dict(content.get("baseline") or {}),
+        arms={str(arm): dict(changes) for arm, changes in arms.items()},
+        labels={str(arm): str(text) for arm, text in labels.items()},
+        seeds=parse_seeds(content.get("seeds", 1)),
+    )
+
+
+def _read(name: str, above: tuple[str, ...] = ()) -> dict[str, Any]:
+    """The YAML of a table, merged into the one it extends."""
+    import yaml
+
+    path = TABLES / f"{name}.yaml"
+    if name not in table_names():
+        raise unknown("ablation", name, table_names())
+    where = path.relative_to(ROOT).as_posix()
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except yaml.YAMLError as error:
+        raise UserError(f"{where} is not valid YAML: {' '.join(str(error).split())}") from error
+    if not isinstance(content, dict):
+        raise UserError(f"{where} must be a mapping with the keys {', '.join(KEYS)}")
+    for key in content:
+        if key not in KEYS:
+            raise UserError(f"{where}: {unknown('key', key, KEYS)}")
+    base = content.pop("extends", None)
+    if base is None:
+        return content
+    if base in (name, *above):
+        raise UserError(f"{where} extends itself")
+    merged = _read(str(base), (name, *above))
+    for key, value in content.items():
+        both = isinstance(value, dict) and isinstance(merged.get(key), dict)
+        merged[key] = merged[key] | value if both else value
+    return merged
+
+
+def parse_seeds(value: Any) -> tuple[int, ...]:
+    """3 or "3" -> (0, 1, 2); [0, 5] or "0,5" -> (0, 5)."""
+    if isinstance(value, str):
+        if not re.fullmatch(r"\s*\d+(\s*,\s*\d+)*\s*,?\s*", value):
+            raise UserError(f"seeds {value!r} must be a count (3) or a list (0,1,5)")
+        numbers = [int(word) for word in value.split(",") if word.strip()]
+        value = numbers if "," in value else numbers[0]
+    if isinstance(value, int) and not isinstance(value, bool):
+        if value < 1:
+            raise UserError(f"seeds={value} must be at least 1")
+        return tuple(range(value))
+    listed = isinstance(value, Sequence) and not isinstance(value, str)
+    if not listed or not value or not all(type(v) is int and v >= 0 for v in value):
+        raise UserError(f"seeds {value!r} must be a count (3) or a list ([0, 1, 5])")
+    if len(set(value)) < len(value):
+        raise UserError(f"seeds {list(value)} name one seed twice")
+    return tuple(value)
+
+
+def parse_setting(text: str) -> tuple[str, Any]:
+    """`width=0.5` -> ("width", 0.5), the value read as YAML."""
+    import yaml
+
+    key, equals, value = text.partition("=")
+    if not equals or not key.strip():
+        raise UserError(f"setting {text!r} must be name=value")
+    return key.strip(), yaml.safe_load(value)
+
+
+def configs(
+    table: Table,
+    seeds: Sequence[int] | None = None,
+    settings: Mapping[str, Any] | None = None,
+    data_path: str | None = None,
+) -> list[RunConfig]:
+    """All runs of a table, seed by seed so that every arm has a result early."""
+    settings = dict(settings or {})
+    if data_path:
+        settings |= _data_settings(table, data_path)
+    runs = []
+    for seed in seeds or table.seeds:
+        for arm, changes in table.arms.items():
+            params = {"arm": arm, **table.baseline, **changes, "seed": seed, **settings}
+            params["precision"] = resolve_precision(params)
+            try:
+                runs.append(RunConfig.from_params(params))
+            except UserError as error:
+                raise UserError(f"arm {arm!r} of {table.name}: {error}") from error
+    for name in SHARED:
+        values = list(dict.fromkeys(getattr(run, name) for run in runs))
+        if len(values) > 1:
+            raise UserError(
+                f"the arms of {table.name} differ in {name} ({', '.join(map(str, values))}): "
+                "their scores could not be compared; make two tables"
+            )
+    return runs
+
+
+def _data_settings(table: Table, data_path: str) -> dict[str, str]:
+    if not Path(data_path).exists():
+        raise UserError(f"DATA={data_path} does not exist; name a folder or a zip of images")
+    data = table.baseline.get("data", "faces")
+    # torchvision's own layout where the path holds it; anything else is a folder of images
+    layout = {"celeba": "celeba/img_align_celeba", "cifar10": "cifar-10-batches-py"}.get(data)
+    if not (layout and (Path(data_path) / layout).is_dir()):
+        data = "folder"
+    return {"data": data, "data_path": os.path.abspath(data_path)}
+
+
+def resolve_precision(params: Mapping[str, Any]) -> str:
+    """`auto` is bf16 where the processor or the GPU multiplies bfloat16 itself, else fp32."""
+    asked = params.get("precision", "fp32")
+    if asked != "auto":
+        return asked
+    import torch
+
+    if torch.cuda.is_available() and params.get("device", "auto") != "cpu":
+        return "bf16" if torch.cuda.is_bf16_supported() else "fp32"
+    return "bf16" if torch.cpu._is_avx512_bf16_supported() else "fp32"
+
+
+def plan(table: Table, runs: Sequence[RunConfig], results: Path = RESULTS) -> list[RunConfig]:
+    """Write results/<name>/plan.json; refuse where a run was recorded with another config."""
+    for run in runs:
+        refuse_other_config(run_folder(table.name, run.run_id, results), run)
+    content = {
+        "schema": SCHEMA,
+        "ablation": table.name,
+        "title": table.title,
+        "baseline": table.baseline_arm,
+        "labels": table.labels,
+        "runs": [{"run_id": run.run_id, "config": asdict(run)} for run in runs],
+    }
+    path = ablation_folder(table.name, results) / "plan.json"
+    if read_json(path) != content:
+        write_json(path, content)
+    return list(runs)
+
+
+def planned(ablation: str, results: Path = RESULTS) -> dict[str, RunConfig]:
+    """run_id -> configuration, from plan.json."""
+    content = read_json(ablation_folder(ablation, results) / "plan.json")
+    if content is None:
+        raise UserError(
+            f"no plan for {ablation!r} under {results}; `python -m fagan plan {ablation}` makes it"
+        )
+    return {run["run_id"]: RunConfig.from_params(run["config"]) for run in content["runs"]}
+
+
+def planned_run(ablation: str, run_id: str, results: Path = RESULTS) -> RunConfig:
+    """One run of a plan, or UserError with the nearest name."""
+    runs = planned(ablation, results)
+    if run_id not in runs:
+        raise unknown("run", run_id, runs)
+    return runs[run_id]

@@ -1,0 +1,191 @@
+"""python -m fagan: what the Makefile, the Snakefile and a cluster's shell call.
+
+A user's mistake ends with one line on stderr and exit code 2; a failed run with exit code 1.
+"""
+
+import os
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from fagan.config import UserError
+from fagan.records import RESULTS
+
+app = typer.Typer(
+    help=__doc__.splitlines()[0],
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+Ablation = Annotated[str, typer.Argument(help="a table of notebooks/ablations, such as laptop")]
+Results = Annotated[Path, typer.Option(help="folder of all results")]
+Seeds = Annotated[str, typer.Option(help="a count (3) or a list (0,1,5)")]
+Steps = Annotated[int | None, typer.Option(help="generator steps of every run")]
+Data = Annotated[str, typer.Option(help="folder or zip of images, or the root of a data set")]
+Settings = Annotated[
+    list[str] | None, typer.Option("--set", help="name=value for every run; may be repeated")
+]
+Download = Annotated[bool, typer.Option(help="fetch CIFAR-10 or CelebA through torchvision")]
+
+
+def _plan(ablation, seeds, steps, data, settings, results) -> list:
+    from fagan import ablations
+
+    table = ablations.load_table(ablation)
+    chosen = dict(map(ablations.parse_setting, settings or []))
+    if steps is not None:
+        chosen["steps"] = steps
+    runs = ablations.configs(
+        table, ablations.parse_seeds(seeds) if seeds else None, chosen, data or None
+    )
+    return ablations.plan(table, runs, results)
+
+
+@app.command()
+def plan(
+    ablation: Ablation,
+    seeds: Seeds = "",
+    steps: Steps = None,
+    data: Data = "",
+    settings: Settings = None,
+    results: Results = RESULTS,
+) -> None:
+    """Check a table with its overrides and write results/ABLATION/plan.json."""
+    for run in _plan(ablation, seeds, steps, data, settings, results):
+        print(f"{run.run_id:<28} {run.hash}  {run.architecture}  {run.loss}  {run.steps} steps")
+
+
+@app.command("ablations")
+def run_ablation(
+    ablation: Annotated[str, typer.Argument(help="a table; chosen by the machine if empty")] = "",
+    seeds: Seeds = "",
+    steps: Steps = None,
+    data: Data = "",
+    settings: Settings = None,
+    download: Download = False,
+    cores: Annotated[int | None, typer.Option(help="CPU cores to use; default all")] = None,
+    results: Results = RESULTS,
+) -> None:
+    """Do whatever is left of an ablation: runs, analysis, report."""
+    from fagan import workflow
+
+    if not ablation:
+        ablation, why = workflow.choose_ablation(data or None)
+        print(f"{ablation}: {why}")
+    runs = _plan(ablation, seeds, steps, data, settings, results)
+    if workflow.is_complete(ablation, results):
+        report = results / ablation / "report" / "index.html"
+        print(f"{ablation}: all {len(runs)} runs are done, nothing to do; look at {report}")
+        return
+    workflow.prepare(ablation, results, download)
+    raise typer.Exit(workflow.run_graph(ablation, results, cores))
+
+
+@app.command()
+def prepare(ablation: Ablation, download: Download = False, results: Results = RESULTS) -> None:
+    """Decode the data of a planned ablation once and score real images against real ones."""
+    from fagan import workflow
+
+    workflow.prepare(ablation, results, download)
+
+
+@app.command()
+def run(ablation: Ablation, run_id: str, results: Results = RESULTS) -> None:
+    """Execute notebooks/train.ipynb for one planned run; continue it where it was interrupted."""
+    from fagan.ablations import planned_run
+    from fagan.runner import execute
+
+    raise typer.Exit(execute(ablation, planned_run(ablation, run_id, results), results))
+
+
+@app.command()
+def status(ablation: Ablation, results: Results = RESULTS) -> None:
+    """What every run of an ablation is doing."""
+    from fagan.status import progress, summary
+
+    runs = progress(ablation, results)
+    for item in runs:
+        print(f"{item.state:<9} {item.line()}{'  ' + item.reason if item.reason else ''}")
+    print(summary(runs))
+
+
+@app.command()
+def analyse(ablation: Ablation, notebook: str, results: Results = RESULTS) -> None:
+    """Execute one notebook of notebooks/analysis and render it to HTML."""
+    from fagan.report import analyse
+
+    analyse(ablation, notebook, results)
+
+
+@app.command()
+def report(ablation: Ablation, results: Results = RESULTS) -> None:
+    """Write results/ABLATION/report/index.html from what is there."""
+    from fagan.report import report
+
+    print(report(ablation, results))
+
+
+@app.command()
+def sample(
+    ablation: Ablation,
+    run_id: str,
+    out: Annotated[Path, typer.Option(help="PNG to write")] = Path("samples.png"),
+    n: Annotated[int, typer.Option(min=1, help="images, 8 a row")] = 64,
+    seed: Annotated[int, typer.Option(min=0, help="of the latents")] = 0,
+    results: Results = RESULTS,
+) -> None:
+    """Draw images from a finished run's generator."""
+    from fagan import evaluate
+    from fagan.ablations import planned_run
+    from fagan.records import run_folder
+    from fagan.train import load_generator, save_grid
+
+    config = planned_run(ablation, run_id, results)
+    weights = run_folder(ablation, run_id, results) / "generator.safetensors"
+    if not weights.exists():
+        raise UserError(f"{run_id} has no weights yet: {weights} is written when it is done")
+    generator = load_generator(config, weights)
+    save_grid(evaluate.sample(generator, n, config.latent_size, seed), out)
+    print(out)
+
+
+@app.command()
+def stale(ablation: Ablation, results: Results = RESULTS) -> None:
+    """List the runs that other code than this made (by the source fingerprint of their records)."""
+    from fagan.environment import source_fingerprint
+    from fagan.records import load_runs
+
+    now = source_fingerprint()
+    old = load_runs(ablation, results).runs.query("source_fingerprint != @now")
+    for _, row in old.iterrows():
+        print(f"{row['run_id']:<28} {row['source_fingerprint']}  commit {row['commit']}")
+    print(f"{len(old)} runs were made by other code than this ({now})")
+
+
+@app.command("parameters")
+def list_parameters() -> None:
+    """Every parameter of a run, its default and meaning."""
+    from dataclasses import fields
+
+    from fagan.config import RunConfig
+
+    for f in fields(RunConfig):
+        choices = f.metadata.get("choices")
+        known = f" ({', '.join(choices)})" if choices else ""
+        print(f"{f.name:<26} {f.default!r:<12} {f.metadata['doc']}{known}")
+
+
+def main() -> None:
+    """The entry point: turns a user's mistake into one line and exit code 2."""
+    try:
+        app()
+    except UserError as error:
+        print(f"fagan: {error}", file=sys.stderr)
+        sys.exit(2)
+    except BrokenPipeError:
+        # `... | head` closed our output: not an error, but nothing more can be said
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(0)

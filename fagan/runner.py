@@ -1,0 +1,110 @@
+"""One run as one executed notebook, in a process of its own."""
+
+import os
+import sys
+from dataclasses import asdict, fields
+from pathlib import Path
+from typing import Any
+
+from fagan.config import RunConfig, UserError, unknown
+from fagan.environment import ROOT
+from fagan.records import RESULTS, read_json, refuse_other_config, run_folder, write_text
+
+TEMPLATE = ROOT / "notebooks" / "train.ipynb"
+# what IPython puts into a notebook's namespace by itself
+_NOT_PARAMETERS = {"In", "Out", "exit", "quit", "open", "get_ipython"}
+
+
+def execute(ablation: str, config: RunConfig, results: Path = RESULTS) -> int:
+    """Execute notebooks/train.ipynb with a configuration through papermill.
+
+    The executed notebook, errors included, is runs/<run_id>/train.ipynb. Returns 0, or 1 where the
+    notebook failed: then its last line is in runs/<run_id>/error.txt too. A finished run is left
+    as it is. Raises UserError where the folder holds another configuration.
+    """
+    folder = run_folder(ablation, config.run_id, results)
+    refuse_other_config(folder, config)
+    done = read_json(folder / "metrics.json")
+    if done is not None:
+        print(f"{config.run_id} is {done['status']} already")
+        return 0
+    folder.mkdir(parents=True, exist_ok=True)
+    # numpy's and SciPy's pools are sized when they load, torch's by the run itself
+    os.environ["OMP_NUM_THREADS"] = os.environ["OPENBLAS_NUM_THREADS"] = str(config.threads)
+    marker, error = folder / "running", folder / "error.txt"
+    marker.write_text(str(os.getpid()))
+    error.unlink(missing_ok=True)
+    try:
+        failure = _papermill(folder, ablation, config, results)
+    finally:
+        marker.unlink(missing_ok=True)
+    if failure:
+        write_text(error, failure + "\n")
+        print(f"{config.run_id} failed: {failure}", file=sys.stderr)
+        return 1
+    (folder / "checkpoint.pt").unlink(missing_ok=True)
+    return 0
+
+
+def _papermill(folder: Path, ablation: str, config: RunConfig, results: Path) -> str | None:
+    """Execute into the folder; None, or the last line of what went wrong."""
+    import papermill
+
+    from fagan.report import scrub_file
+
+    notebook = folder / "train.ipynb"
+    try:
+        papermill.execute_notebook(
+            TEMPLATE,
+            notebook,
+            parameters=_differences(ablation, config, results),
+            kernel_name="python3",
+            cwd=ROOT,
+            progress_bar=False,
+            log_output=True,
+            stdout_file=sys.stdout,
+            stderr_file=sys.stderr,
+        )
+        return None
+    except papermill.PapermillExecutionError as error:
+        return f"{error.ename}: {error.evalue}".strip().splitlines()[0]
+    except RuntimeError as error:  # the kernel died
+        return str(error).strip().splitlines()[0]
+    finally:
+        if notebook.exists():
+            scrub_file(notebook, config.data_path)
+
+
+def _differences(ablation: str, config: RunConfig, results: Path) -> dict[str, Any]:
+    """What the template's parameters cell, which holds the defaults, must be told."""
+    defaults = {f.name: f.default for f in fields(RunConfig)}
+    changed = {k: v for k, v in asdict(config).items() if v != defaults[k]}
+    folder = os.path.abspath(results)
+    inside = Path(folder).is_relative_to(ROOT)
+    return {
+        "ablation": ablation,
+        "results": os.path.relpath(folder, ROOT) if inside else folder,
+        **changed,
+    }
+
+
+def from_notebook(namespace: dict[str, Any]) -> tuple[RunConfig, str, Path]:
+    """(configuration, ablation, results) of a notebook's parameters, given its globals().
+
+    papermill runs on with the defaults where a parameter is misspelt; here it is refused.
+    """
+    known = {f.name for f in fields(RunConfig)}
+    given = {
+        name: value
+        for name, value in namespace.items()
+        if not name.startswith("_")
+        and name not in _NOT_PARAMETERS
+        and isinstance(value, str | int | float | bool)
+    }
+    ablation, results = given.pop("ablation", "notebook"), given.pop("results", str(RESULTS))
+    for name in given:
+        if name not in known:
+            raise unknown("parameter", name, sorted(known))
+    if not isinstance(ablation, str) or not isinstance(results, str):
+        raise UserError("ablation and results must be texts")
+    return RunConfig.from_params(given), ablation, Path(results)

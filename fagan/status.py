@@ -1,0 +1,118 @@
+"""What every run of an ablation is doing, read from its records alone."""
+
+import csv
+import os
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from fagan.ablations import planned
+from fagan.records import RESULTS, read_json, run_folder
+
+FAILED = "failed"
+STATES = ("running", "waiting", "done", "diverged", FAILED)
+
+
+@dataclass(frozen=True)
+class Progress:
+    """One run. Rates and scores are None until its first row."""
+
+    run_id: str
+    state: str  # one of STATES
+    step: int
+    steps: int
+    images_per_second: float | None
+    seconds_left: float | None
+    fd_lite0: float | None
+    reason: str  # of a failure or a divergence
+    log: Path
+
+    def line(self) -> str:
+        """`fagan-seed0  step 750/1500  420 images/s  1:05 left  fd_lite0 98.1`"""
+        parts = [f"{self.run_id:<26}", f"step {self.step}/{self.steps}"]
+        if self.images_per_second:
+            parts.append(f"{self.images_per_second:.0f} images/s")
+        if self.seconds_left is not None:
+            parts.append(f"{duration(self.seconds_left)} left")
+        if self.fd_lite0 is not None:
+            parts.append(f"fd_lite0 {self.fd_lite0:.1f}")
+        return "  ".join(parts)
+
+
+def duration(seconds: float) -> str:
+    """Hours, minutes and seconds as 1:02:03 or 2:03."""
+    minutes, seconds = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02d}:{seconds:02d}" if hours else f"{minutes}:{seconds:02d}"
+
+
+def progress(ablation: str, results: Path = RESULTS) -> list[Progress]:
+    """Every run of the plan, in its order."""
+    return [
+        _progress(run_folder(ablation, run_id, results), config.steps, config.batch_size)
+        for run_id, config in planned(ablation, results).items()
+    ]
+
+
+def _progress(folder: Path, steps: int, batch_size: int) -> Progress:
+    timing, history = _rows(folder / "timing.csv"), _rows(folder / "history.csv")
+    metrics = read_json(folder / "metrics.json")
+    step = int(timing[-1]["step"]) if timing else 0
+    rate = float(timing[-1]["images_per_second"]) if timing else None
+    scores = [row["fd_lite0"] for row in history if row.get("fd_lite0")]
+    error = folder / "error.txt"
+    if metrics is not None:
+        state, reason, step = metrics["status"], metrics.get("reason", ""), metrics["step"]
+    elif is_running(folder):
+        state, reason = "running", ""
+    elif error.exists():
+        state, reason = FAILED, error.read_text(encoding="utf-8").strip()
+    else:
+        state, reason = "waiting", ""
+    running = state == "running"
+    return Progress(
+        run_id=folder.name,
+        state=state,
+        step=step,
+        steps=steps,
+        images_per_second=rate,
+        seconds_left=(steps - step) * batch_size / rate if rate and running else None,
+        fd_lite0=float(scores[-1]) if scores else None,
+        reason=reason,
+        log=folder / "run.log",
+    )
+
+
+def _rows(path: Path) -> list[dict[str, str]]:
+    try:
+        with path.open(newline="", encoding="utf-8") as file:
+            return list(csv.DictReader(file))
+    except FileNotFoundError:
+        return []
+
+
+def is_running(folder: Path) -> bool:
+    """Whether the process that `mark_running` named still lives."""
+    try:
+        pid = int((folder / "running").read_text())
+        os.kill(pid, 0)
+    except (FileNotFoundError, ValueError, ProcessLookupError):
+        return False
+    except PermissionError:
+        return True
+    return True
+
+
+def summary(runs: list[Progress]) -> str:
+    """`3 of 12 done, 2 running, 7 waiting`"""
+    counts = {state: sum(run.state == state for run in runs) for state in STATES}
+    finished = f"{counts.pop('done')} of {len(runs)} done"
+    return ", ".join([finished, *(f"{n} {state}" for state, n in counts.items() if n)])
+
+
+def expected_seconds(runs: list[Progress], parallel: int, began: float) -> float | None:
+    """A guess of the time left for all of them, from the steps done since `began`."""
+    done = sum(run.step for run in runs)
+    left = sum(run.steps - run.step for run in runs if run.state in ("running", "waiting"))
+    spent = time.time() - began
+    return spent * left / done if done and parallel else None

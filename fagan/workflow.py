@@ -1,0 +1,193 @@
+"""Runs the graph of an ablation (workflow/Snakefile) and shows what it is doing.
+
+Snakemake decides what is left to do, by files; this module starts it, draws one line per active run
+from the records, and says at the end what became of each run and where to look.
+"""
+
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from fagan.ablations import planned
+from fagan.environment import ROOT
+from fagan.records import RESULTS, ablation_folder, read_json, run_folder, write_json
+from fagan.status import FAILED, Progress, duration, progress, summary
+
+SNAKEFILE = ROOT / "workflow" / "Snakefile"
+REFRESH = 2.0  # seconds between looks at the records on a terminal
+REPORT_EVERY = 30.0  # seconds between lines where the output is no terminal
+
+
+def prepare(ablation: str, results: Path = RESULTS, download: bool = False) -> dict:
+    """Decode the data once, score real images against real ones, write reference.json.
+
+    Raises UserError for data that is missing, empty or broken, before any run has begun.
+    """
+    from fagan import data, evaluate
+    from fagan.train import EVALUATION_SEED, threads
+
+    config = next(iter(planned(ablation, results).values()))
+    with threads(os.cpu_count() or 1):
+        train = data.load(config, "train", download=download)
+        real = data.load(config, "reference", download=download)
+        for part in train, real:
+            if part.broken:
+                print(f"{part.name}: {len(part.broken)} broken images left out", file=sys.stderr)
+        extractor = evaluate.lite0()
+        reference = evaluate.reference(real, config.n_real, extractor)
+        floors = {
+            name: evaluate.floor(train, reference, n, extractor, EVALUATION_SEED)
+            for name, n in (("track", config.n_track), ("final", config.n_fake))
+        }
+    content = {
+        "name": real.name,
+        "split": real.split,
+        "checksum": real.checksum,
+        "n_train": len(train.images),
+        "train_checksum": train.checksum,
+        "resolution": config.resolution,
+        "extractor": extractor.name,
+        "input_size": extractor.input_size,
+        **floors,
+    }
+    path = ablation_folder(ablation, results) / "reference.json"
+    if read_json(path) != content:
+        write_json(path, content)
+    return content
+
+
+def run_graph(
+    ablation: str, results: Path = RESULTS, cores: int | None = None, target: str = "report"
+) -> int:
+    """Do what is left of an ablation; returns the exit code (0, or 1 where a run failed)."""
+    folder = ablation_folder(ablation, results)
+    cores = cores or len(os.sched_getaffinity(0))
+    log = folder / "workflow.log"
+    folder.mkdir(parents=True, exist_ok=True)
+    for run_id in planned(ablation, results):
+        # an error of an earlier try says nothing about this one
+        (run_folder(ablation, run_id, results) / "error.txt").unlink(missing_ok=True)
+    with log.open("w", encoding="utf-8") as output:
+        process = subprocess.Popen(
+            _command(ablation, results, cores, target),
+            cwd=ROOT,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            env=os.environ | {"PYTHONUNBUFFERED": "1"},
+        )
+        try:
+            _watch(process, ablation, results)
+        except KeyboardInterrupt:
+            # the terminal has sent the same signal to Snakemake, which ends its jobs
+            print("\nstopping: the runs keep their last checkpoint", file=sys.stderr)
+            process.wait()
+            return 130
+    return _conclude(process.returncode, ablation, results, log)
+
+
+def _command(ablation: str, results: Path, cores: int, target: str) -> list[str]:
+    return [
+        sys.executable,
+        "-m",
+        "snakemake",
+        "--snakefile",
+        str(SNAKEFILE),
+        "--workflow-profile",
+        str(SNAKEFILE.parent / "profiles" / "default"),
+        "--directory",
+        str(ROOT),
+        "--cores",
+        str(cores),
+        "--config",
+        f"ablation={ablation}",
+        f"results={os.path.abspath(results)}",
+        "--",
+        target,
+    ]
+
+
+def _watch(process: subprocess.Popen, ablation: str, results: Path) -> None:
+    from rich.console import Console
+    from rich.live import Live
+    from rich.text import Text
+
+    console = Console(highlight=False)
+    began = time.monotonic()
+    if console.is_terminal:
+        with Live(console=console, refresh_per_second=2, transient=True) as live:
+            while process.poll() is None:
+                live.update(Text("\n".join(_lines(progress(ablation, results), began))))
+                time.sleep(REFRESH)
+        return
+    said = 0.0
+    while process.poll() is None:
+        time.sleep(0.5)
+        if time.monotonic() - said >= REPORT_EVERY:
+            said = time.monotonic()
+            print("\n".join(_lines(progress(ablation, results), began)), flush=True)
+
+
+def _lines(runs: list[Progress], began: float) -> list[str]:
+    active = [f"  {run.line()}" for run in runs if run.state == "running"]
+    if not active and all(run.state in ("done", "diverged") for run in runs):
+        active = ["  rendering the analysis"]
+    return [f"{duration(time.monotonic() - began)}  {summary(runs)}", *active]
+
+
+def _conclude(returncode: int, ablation: str, results: Path, log: Path) -> int:
+    runs = progress(ablation, results)
+    print(f"{ablation}: {summary(runs)}")
+    for run in runs:
+        if run.state in (FAILED, "diverged"):
+            print(f"  {run.run_id} {run.state}: {run.reason or 'no reason recorded'}  ({run.log})")
+    report = ablation_folder(ablation, results) / "report" / "index.html"
+    if returncode == 0:
+        print(f"look at {report}")
+        return 0
+    failed = any(run.state == FAILED for run in runs)
+    print(
+        f"not finished; {'the runs that failed have their logs above, ' if failed else ''}"
+        f"the workflow's own is {log}"
+    )
+    return 1
+
+
+def is_complete(ablation: str, results: Path = RESULTS) -> bool:
+    """Whether nothing is left to do: every run has its metrics and the report is newer than all."""
+    folder = ablation_folder(ablation, results)
+    report = folder / "report" / "index.html"
+    if not report.exists():
+        return False
+    try:
+        newest = max(
+            (run_folder(ablation, run_id, results) / "metrics.json").stat().st_mtime
+            for run_id in planned(ablation, results)
+        )
+    except FileNotFoundError:
+        return False
+    pages = [*(folder / "analysis").glob("*.html"), report]
+    return all(page.stat().st_mtime >= newest for page in pages)
+
+
+def find_celeba() -> Path | None:
+    """The root under which torchvision finds CelebA: $FAGAN_DATA or ./data."""
+    for root in (os.environ.get("FAGAN_DATA"), "data"):
+        if root and (Path(root) / "celeba" / "img_align_celeba").is_dir():
+            return Path(root)
+    return None
+
+
+def choose_ablation(data_path: str | None) -> tuple[str, str]:
+    """(table, why) for `make ablations` without ABLATION."""
+    import torch
+
+    if not torch.cuda.is_available():
+        return "laptop", "no CUDA device: the laptop ablation (ABLATION=... chooses another)"
+    if data_path or find_celeba():
+        return "celeba64", "CUDA and CelebA are here: the blog's own ablation"
+    return "faces64", (
+        "CUDA is here, CelebA is not: procedural faces at 64 pixels (for CelebA put "
+        "img_align_celeba and its lists under data/celeba, or name a folder of it: DATA=...)"
+    )
