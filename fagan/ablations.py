@@ -95,7 +95,7 @@ def _read(name: str, above: tuple[str, ...] = ()) -> dict[str, Any]:
     path = TABLES / f"{name}.yaml"
     if name not in table_names():
         raise unknown("ablation", name, table_names())
-    where = path.relative_to(ROOT).as_posix()
+    where = f"notebooks/ablations/{name}.yaml"
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
     except yaml.YAMLError as error:

@@ -1,7 +1,7 @@
 """Generator and discriminator, built from the stages that a RunConfig names.
 
-Stages, channels and architectures: config.ARCHITECTURES. Kernels, activations and norms of `fagan`
-and `sagan` at 64 pixels are those of the released configurations (akanimax/fagan, configs/fagan_1;
+The stages of each architecture: fagan.architectures. Kernels, activations and norms of `fagan` and
+`sagan` at 64 pixels are those of the released configurations (akanimax/fagan, configs/fagan_1;
 attn_gan_pytorch, samples/sample_celeba/configs/1); the output is tanh in [-1, 1] and the logit is
 linear in every architecture.
 """
@@ -12,7 +12,9 @@ from functools import cache, partial
 import torch
 from torch import Tensor, nn
 
-from fagan.config import MATCHED, RunConfig, UserError, stages_of
+from fagan.architectures import MATCHED, stages_of
+from fagan.config import RunConfig
+from fagan.errors import UserError
 from fagan.layers import FullAttention2d, Gated, SelfAttention2d
 from fagan.spectral_norm import spectral_norm
 

@@ -5,8 +5,10 @@ import pytest
 import torch
 from torch import nn
 
-from fagan.config import ARCHITECTURES, MATCHED, RunConfig, UserError
+from fagan.architectures import ARCHITECTURES, MATCHED
+from fagan.config import RunConfig
 from fagan.convert import from_package, load_package_file, to_package
+from fagan.errors import UserError
 from fagan.layers import FullAttention2d, SelfAttention2d
 from fagan.losses import LOSSES
 from fagan.models import Generator, alphas, build, parameters

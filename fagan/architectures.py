@@ -1,0 +1,110 @@
+"""The stages that make up each architecture, and the strings that name them."""
+
+import math
+from dataclasses import dataclass
+
+from fagan.errors import UserError, nearest
+
+# The stages of every named architecture, keyed by the number of stages before the output layer:
+# 3 at 32 pixels, 4 at 64, 5 at 128. Generator from the latent outward, discriminator from the image
+# inward. F = full attention, C = convolution, +A = self-attention after it. "output F" makes the
+# generator's last layer a full attention layer too.
+ARCHITECTURES: dict[str, dict[int, str]] = {
+    # no attention: the floor
+    "dcgan": {
+        3: "C C C | C C C",
+        4: "C C C C | C C C C",
+        5: "C C C C C | C C C C C",
+    },
+    # the reference package's SAGAN (attn_gan_pytorch, samples/sample_celeba/configs/1)
+    "sagan": {
+        3: "C C+A C+A | C C+A C+A",
+        4: "C C C+A C+A | C C C+A C+A",
+        5: "C C C+A C+A C | C C C C+A C+A",
+    },
+    # one self-attention layer in each network, as the blog describes SAGAN
+    "sagan-1": {
+        3: "C C C+A | C+A C C",
+        4: "C C C C+A | C+A C C C",
+        5: "C C C C+A C | C C+A C C C",
+    },
+    # the author's released FAGAN (akanimax/fagan, configs/fagan_1 = fagan_2), 64 px to the letter
+    "fagan": {
+        3: "F F C+A | F F+A C+A",
+        4: "F F C+A C+A | F C F+A C+A",
+        5: "F F C+A C+A C | C F C F+A C+A",
+    },
+    # the blog's definition: a GAN made of just these layers
+    "fagan-pure": {
+        3: "F F F, output F | F F F",
+        4: "F F F F, output F | F F F F",
+        5: "F F F F F, output F | F F F F F",
+    },
+}
+# Parameter-matched controls: the same stages, widened until G and D each hold as many parameters
+# as `fagan` of the same resolution and width.
+MATCHED = {"dcgan-wide": "dcgan", "sagan-wide": "sagan"}
+STAGES = ("C", "F", "C+A", "F+A")
+RESOLUTIONS = {32: 3, 64: 4, 128: 5}
+
+
+@dataclass(frozen=True)
+class Stages:
+    """The parsed form of a stage string: one entry of STAGES per stage and network."""
+
+    generator: tuple[str, ...]
+    discriminator: tuple[str, ...]
+    output: str = "C"
+
+
+def parse_stages(text: str) -> Stages:
+    """`"F F C+A, output F | F C F+A"` -> Stages. Raises UserError naming the part that is wrong."""
+    halves = text.split("|")
+    if len(halves) != 2:
+        raise UserError(
+            f"stages {text!r} need one '|' between generator and discriminator, "
+            'as in "F F C+A | F F+A C+A"'
+        )
+    left, output = halves[0], "C"
+    if "," in left:
+        left, tail = left.split(",", 1)
+        words = tail.split()
+        if len(words) != 2 or words[0] != "output" or words[1] not in ("C", "F"):
+            raise UserError(f"{tail.strip()!r} in stages {text!r}: write 'output C' or 'output F'")
+        output = words[1]
+    generator, discriminator = tuple(left.split()), tuple(halves[1].split())
+    for letter in (*generator, *discriminator):
+        if letter not in STAGES:
+            raise UserError(f"unknown stage {letter!r} in {text!r} (known: {', '.join(STAGES)})")
+    if not generator or len(generator) != len(discriminator):
+        raise UserError(
+            f"stages {text!r} have {len(generator)} before the '|' and {len(discriminator)} "
+            "after it; both networks need the same number"
+        )
+    return Stages(generator, discriminator, output)
+
+
+def stages_of(architecture: str, resolution: int) -> Stages:
+    """The stages of a named architecture or of a user's own stage string at a resolution."""
+    base = MATCHED.get(architecture, architecture)
+    if base in ARCHITECTURES:
+        if resolution not in RESOLUTIONS:
+            raise UserError(
+                f"{architecture} cannot make {resolution} pixels "
+                f"(it makes {', '.join(map(str, RESOLUTIONS))})"
+            )
+        return parse_stages(ARCHITECTURES[base][RESOLUTIONS[resolution]])
+    if "|" not in architecture:
+        known = [*ARCHITECTURES, *MATCHED]
+        raise UserError(
+            f"unknown architecture {architecture!r}{nearest(architecture, known)} "
+            f'(known: {", ".join(known)}, or stages such as "F F C+A | F F+A C+A")'
+        )
+    stages = parse_stages(architecture)
+    made = 4 * 2 ** len(stages.generator)
+    if made != resolution:
+        raise UserError(
+            f"{len(stages.generator)} stages make {made} pixels, not {resolution}: "
+            f"set resolution={made} or give {max(1, int(math.log2(max(resolution, 8) / 4)))} stages"
+        )
+    return stages

@@ -1,0 +1,44 @@
+"""The training loop: a discriminator step, a generator step, an average, a record.
+
+Two time-scale Adam (TTUR), the losses of `fagan.losses`, a moving average of the generator's
+weights for everything that is scored or shown. On the CPU a run's numbers depend on its
+configuration alone: batches are a function of (seed, step), latents come from one generator that
+the checkpoint holds, and scores draw from generators of their own.
+"""
+
+from fagan.train.checkpoint import load_generator, restore, save, save_weights
+from fagan.train.loop import Diverged, train
+from fagan.train.scorer import EVALUATION_SEED, save_grid
+from fagan.train.steps import (
+    State,
+    d_step,
+    frozen,
+    g_step,
+    pick_device,
+    precision,
+    start,
+    step_once,
+    threads,
+    update_average,
+)
+
+__all__ = [
+    "EVALUATION_SEED",
+    "Diverged",
+    "State",
+    "d_step",
+    "frozen",
+    "g_step",
+    "load_generator",
+    "pick_device",
+    "precision",
+    "restore",
+    "save",
+    "save_grid",
+    "save_weights",
+    "start",
+    "step_once",
+    "threads",
+    "train",
+    "update_average",
+]

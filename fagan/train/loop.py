@@ -1,0 +1,128 @@
+"""One run: train, score, record; continue where a checkpoint is."""
+
+import math
+import time
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from fagan import data, environment, evaluate
+from fagan.config import RunConfig
+from fagan.models import alphas, parameters
+from fagan.records import HISTORY, RunRecord, read_json, refuse_other_config
+from fagan.train.checkpoint import restore, save, save_weights
+from fagan.train.scorer import Scorer
+from fagan.train.steps import LOGGED, State, pick_device, start, step_once, threads
+
+
+class Diverged(Exception):
+    """A loss, a logit or an image is NaN or infinite."""
+
+
+def train(config: RunConfig, folder: Path | str, say=print) -> dict[str, Any]:
+    """Train, score and record one run; continue where a checkpoint is. Returns metrics.json.
+
+    A finished run is returned as it stands. `say` gets a line per evaluation.
+    Raises UserError where the folder holds another configuration's run.
+    """
+    record = RunRecord(Path(folder))
+    device = pick_device(config)
+    refuse_other_config(record.folder, config)
+    done = read_json(record.folder / "metrics.json")
+    if done is not None:
+        say(f"{config.run_id} is {done['status']} already")
+        return done
+    with threads(config.threads):
+        images, scorer = data.load(config, "train"), Scorer(config, device)
+        state = start(config, device)
+        checkpoint = record.folder / "checkpoint.pt"
+        resumed = restore(state, checkpoint)
+        record.begin(config, _environment(config, device, images, scorer), resumed, state.step)
+        if resumed:
+            say(f"continuing at step {state.step}")
+        batches = data.Batches(
+            images.images, config.batch_size, config.seed, flip=config.flip, device=str(device)
+        )
+        try:
+            metrics = _loop(state, batches, record, scorer, say)
+            save_weights(state.average, record.weights)
+        except (Diverged, evaluate.NotFinite) as error:
+            say(f"{config.run_id} diverged at step {state.step}: {error}")
+            metrics = {"status": "diverged", "reason": str(error)}
+        metrics |= {
+            "step": state.step,
+            "images_seen": state.images_seen,
+            "parameters_generator": parameters(state.generator),
+            "parameters_discriminator": parameters(state.discriminator),
+        }
+        record.finish(**metrics)
+        checkpoint.unlink(missing_ok=True)
+    return read_json(record.folder / "metrics.json")
+
+
+def _loop(state: State, batches: data.Batches, record: RunRecord, scorer: "Scorer", say) -> dict:
+    config, last = state.config, state.config.steps
+    if state.step == 0:
+        _record(state, record, scorer.track(state, record, say))
+    clock, clock_step, seconds = time.perf_counter(), state.step, _seconds_before(record)
+    while state.step < last:
+        step_once(state, batches)
+        step = state.step
+        scored = step % config.eval_every == 0 or step == last
+        if step % config.log_every == 0 or scored:
+            logged = _means(state)
+            spent = time.perf_counter() - clock
+            seconds += spent
+            rate = (step - clock_step) * config.n_dis * config.batch_size / spent
+            scores = scorer.track(state, record, say) if scored else {}
+            _record(state, record, logged | scores)
+            record.timing(step=step, seconds=round(seconds, 3), images_per_second=round(rate, 2))
+            clock, clock_step = time.perf_counter(), step
+        if step % config.checkpoint_every == 0 and step < last:
+            save(state, record.folder / "checkpoint.pt")
+    return {"status": "done", **scorer.final(state, say)}
+
+
+def _means(state: State) -> dict[str, float]:
+    """The logged means since the last row; the one synchronisation of the loop."""
+    values = (state.sums / (state.step - state.logged_step)).tolist()
+    state.sums.zero_()
+    state.logged_step = state.step
+    if not all(map(math.isfinite, values)):
+        raise Diverged(", ".join(f"{k}={v:g}" for k, v in zip(LOGGED, values, strict=True)))
+    return dict(zip(LOGGED, values, strict=True))
+
+
+def _record(state: State, record: RunRecord, values: dict[str, float]) -> None:
+    place = {"step": state.step, "images_seen": state.images_seen}
+    record.history(**place, **{k: v for k, v in values.items() if k in HISTORY})
+    networks = {"generator": state.generator, "discriminator": state.discriminator}
+    record.alpha(
+        {**place, "network": network, "layer": layer, "alpha": value}
+        for network, module in networks.items()
+        for layer, value in alphas(module).items()
+    )
+
+
+def _seconds_before(record: RunRecord) -> float:
+    """Training seconds that an interrupted run has spent already."""
+    path = record.folder / "timing.csv"
+    rows = path.read_text().splitlines()[1:] if path.exists() else []
+    return float(rows[-1].split(",")[1]) if rows else 0.0
+
+
+def _environment(
+    config: RunConfig, device: torch.device, images: data.ImageSet, scorer: Scorer
+) -> dict[str, Any]:
+    name = torch.cuda.get_device_name(device) if device.type == "cuda" else environment.processor()
+    return environment.describe() | {
+        "device": device.type,
+        "device_name": name,
+        "data_name": images.name,
+        "data_checksum": images.checksum,
+        "n_train": len(images.images),
+        "broken_images": len(images.broken),
+        "reference_split": scorer.real.split,
+        "reference_checksum": scorer.real.checksum,
+    }

@@ -1,0 +1,155 @@
+"""One step of training and everything that it changes: networks, optimizers, average, latents."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
+from copy import deepcopy
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor, nn
+
+from fagan import data
+from fagan.config import RunConfig, UserError
+from fagan.losses import LOSSES
+from fagan.models import Discriminator, Generator, build
+
+LOGGED = ("loss_d", "loss_g", "d_real", "d_fake")
+
+
+@dataclass
+class State:
+    """Everything that a step changes."""
+
+    config: RunConfig
+    device: torch.device
+    generator: Generator
+    discriminator: Discriminator
+    average: Generator  # moving average of the generator's weights
+    optimizer_g: torch.optim.Optimizer
+    optimizer_d: torch.optim.Optimizer
+    latents: torch.Generator
+    step: int = 0
+    logged_step: int = 0
+    sums: Tensor = field(default_factory=lambda: torch.zeros(len(LOGGED)))  # since logged_step
+
+    @property
+    def images_seen(self) -> int:
+        return self.step * self.config.n_dis * self.config.batch_size
+
+    def draw(self) -> Tensor:
+        """Latents of one batch, (B, latent_size)."""
+        shape = (self.config.batch_size, self.config.latent_size)
+        return torch.randn(shape, generator=self.latents, device=self.device)
+
+
+def start(config: RunConfig, device: torch.device) -> State:
+    """Fresh networks and optimizers of a configuration."""
+    # channels last: convolutions are faster in it, and attention reads it as tokens without a copy
+    generator, discriminator = (
+        network.to(device, memory_format=torch.channels_last) for network in build(config)
+    )
+
+    def adam(network: nn.Module, rate: float) -> torch.optim.Optimizer:
+        betas = (config.beta1, config.beta2)
+        return torch.optim.Adam(network.parameters(), rate, betas, fused=device.type == "cuda")
+
+    return State(
+        config=config,
+        device=device,
+        generator=generator,
+        discriminator=discriminator,
+        average=deepcopy(generator).requires_grad_(False).eval(),
+        optimizer_g=adam(generator, config.lr_g),
+        optimizer_d=adam(discriminator, config.lr_d),
+        latents=torch.Generator(device).manual_seed(config.seed),
+        sums=torch.zeros(len(LOGGED), device=device),
+    )
+
+
+def d_step(state: State, real: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """One update of the discriminator; returns (loss, mean real logit, mean fake logit)."""
+    loss_of = LOSSES[state.config.loss].discriminator
+    with precision(state.config, state.device):
+        with torch.no_grad():
+            fake = state.generator(state.draw())
+        on_real, on_fake = state.discriminator(real), state.discriminator(fake)
+    on_real, on_fake = on_real.float(), on_fake.float()
+    loss = loss_of(on_real, on_fake)
+    state.optimizer_d.zero_grad(set_to_none=True)
+    loss.backward()
+    state.optimizer_d.step()
+    return loss.detach(), on_real.detach().mean(), on_fake.detach().mean()
+
+
+def g_step(state: State, real: Tensor) -> Tensor:
+    """One update of the generator; returns its loss. Relativistic losses look at `real` too."""
+    loss_of = LOSSES[state.config.loss]
+    on_real = None
+    with frozen(state.discriminator), precision(state.config, state.device):
+        if loss_of.needs_real:
+            with torch.no_grad():
+                on_real = state.discriminator(real).float()
+        on_fake = state.discriminator(state.generator(state.draw()))
+    loss = loss_of.generator(on_real, on_fake.float())
+    state.optimizer_g.zero_grad(set_to_none=True)
+    loss.backward()
+    state.optimizer_g.step()
+    return loss.detach()
+
+
+def step_once(state: State, batches: data.Batches) -> None:
+    """n_dis discriminator steps, one generator step, the average; no synchronisation."""
+    config = state.config
+    for k in range(config.n_dis):
+        real = batches.at(state.step * config.n_dis + k)
+        loss_d, on_real, on_fake = d_step(state, real)
+    loss_g = g_step(state, real)
+    state.sums += torch.stack((loss_d, loss_g, on_real, on_fake))
+    state.step += 1
+    # until it has seen a few times its own horizon, the average forgets the random start faster
+    decay = min(config.ema, state.step / (state.step + 9)) if config.ema else 0.0
+    update_average(state.average, state.generator, decay)
+
+
+@torch.no_grad()
+def update_average(average: nn.Module, network: nn.Module, decay: float) -> None:
+    """average = decay * average + (1 - decay) * network; buffers are copied."""
+    torch._foreach_lerp_(list(average.parameters()), list(network.parameters()), 1 - decay)
+    for ours, theirs in zip(average.buffers(), network.buffers(), strict=True):
+        ours.copy_(theirs)
+
+
+@contextmanager
+def frozen(network: nn.Module) -> Iterator[None]:
+    """No gradients for the network's parameters; gradients still flow through it."""
+    network.requires_grad_(False)
+    try:
+        yield
+    finally:
+        network.requires_grad_(True)
+
+
+def precision(config: RunConfig, device: torch.device):
+    """Autocast to bfloat16 where the configuration asks for it."""
+    if config.precision == "bf16":
+        return torch.autocast(device.type, torch.bfloat16)
+    return nullcontext()
+
+
+def pick_device(config: RunConfig) -> torch.device:
+    """The device that `config.device` means here."""
+    cuda = torch.cuda.is_available()
+    if config.device == "cuda" and not cuda:
+        raise UserError("device=cuda, but PyTorch sees no CUDA device here; use device=cpu or auto")
+    return torch.device("cuda" if cuda and config.device != "cpu" else "cpu")
+
+
+@contextmanager
+def threads(count: int) -> Iterator[None]:
+    """A fixed number of CPU threads: sums round differently with another."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)

@@ -1,0 +1,148 @@
+"""The tables that are shipped, and what a wrong one or a wrong override gets."""
+
+import pytest
+
+from fagan import ablations
+from fagan.config import UserError
+from fagan.models import build, parameters
+from fagan.records import read_json
+
+SHIPPED = ("smoke", "laptop", "overnight", "folder32", "faces64", "cifar10", "celeba64")
+
+
+@pytest.fixture
+def tables(tmp_path, monkeypatch):
+    """A folder of tables under a root of its own; returns a writer."""
+    monkeypatch.setattr(ablations, "TABLES", tmp_path)
+
+    def write(name, text):
+        (tmp_path / f"{name}.yaml").write_text(text)
+
+    return write
+
+
+def test_every_table_of_the_suite_is_there():
+    assert set(SHIPPED) <= set(ablations.table_names())
+
+
+@pytest.mark.parametrize("name", SHIPPED)
+def test_shipped_tables_make_valid_runs(name, tmp_path):
+    table = ablations.load_table(name)
+    (tmp_path / "images").mkdir()
+    runs = ablations.configs(
+        table, data_path=str(tmp_path / "images") if name == "folder32" else None
+    )
+    assert len(runs) == len(table.arms) * len(table.seeds)
+    assert len({run.run_id for run in runs}) == len(runs)
+    assert table.arms[table.baseline_arm] == {}
+    assert set(table.labels) == set(table.arms)
+    for run in runs[: len(table.arms)]:
+        assert all(map(parameters, build(run)))  # every arm can really be built
+
+
+def test_the_laptop_is_what_was_promised():
+    runs = ablations.configs(ablations.load_table("laptop"))
+    assert {run.architecture for run in runs} >= {"dcgan", "sagan", "fagan", "fagan-pure"}
+    assert any(run.architecture.endswith("-wide") for run in runs)
+    assert {run.loss for run in runs if run.architecture == "fagan"} == {
+        "hinge",
+        "relativistic-hinge",
+    }
+    assert {run.seed for run in runs} == {0, 1}
+    assert min(run.steps for run in runs) >= 1500
+    assert {(run.data, run.resolution) for run in runs} == {("faces", 32)}
+
+
+def test_celeba_is_the_blogs_recipe():
+    fagan = {run.arm: run for run in ablations.configs(ablations.load_table("celeba64"))}["fagan"]
+    assert (fagan.resolution, fagan.batch_size, fagan.crop, fagan.width) == (64, 32, "none", 1.0)
+    assert (fagan.lr_g, fagan.lr_d, fagan.beta1, fagan.beta2) == (1e-4, 4e-4, 0.0, 0.9)
+
+
+def test_overrides():
+    table = ablations.load_table("smoke")
+    runs = ablations.configs(table, seeds=(3, 5), settings={"steps": 7})
+    assert {run.seed for run in runs} == {3, 5} and {run.steps for run in runs} == {7}
+    assert ablations.parse_seeds("3") == (0, 1, 2)
+    assert ablations.parse_seeds("0,5") == (0, 5)
+    assert ablations.parse_seeds("5,") == (5,)
+    assert ablations.parse_setting("width=0.5") == ("width", 0.5)
+    assert ablations.parse_setting("flip=true") == ("flip", True)
+    for bad in ("0", "a", "1,1", "-1", [], [True]):
+        with pytest.raises(UserError, match="seeds"):
+            ablations.parse_seeds(bad)
+    with pytest.raises(UserError, match="name=value"):
+        ablations.parse_setting("width")
+
+
+def test_a_folder_replaces_the_faces_and_is_not_recorded(tmp_path):
+    (tmp_path / "photos").mkdir()
+    table = ablations.load_table("laptop")
+    run = ablations.configs(table, data_path=str(tmp_path / "photos"))[0]
+    assert run.data == "folder" and run.data_path == str(tmp_path / "photos")
+    assert str(tmp_path) not in str(run.identity())
+    with pytest.raises(UserError, match="does not exist"):
+        ablations.configs(table, data_path=str(tmp_path / "nowhere"))
+    (tmp_path / "root" / "celeba" / "img_align_celeba").mkdir(parents=True)
+    celeba = ablations.load_table("celeba64")
+    assert ablations.configs(celeba, data_path=str(tmp_path / "root"))[0].data == "celeba"
+    assert ablations.configs(celeba, data_path=str(tmp_path / "photos"))[0].data == "folder"
+
+
+def test_a_plan_is_written_once_and_refuses_another_configuration(tmp_path):
+    table = ablations.load_table("smoke")
+    runs = ablations.plan(table, ablations.configs(table), tmp_path)
+    path = tmp_path / "smoke" / "plan.json"
+    stamp = path.stat().st_mtime_ns
+    ablations.plan(table, runs, tmp_path)
+    assert path.stat().st_mtime_ns == stamp
+    assert ablations.planned("smoke", tmp_path) == {run.run_id: run for run in runs}
+    with pytest.raises(UserError, match="unknown run 'fagan-seed9'; did you mean 'fagan-seed0'"):
+        ablations.planned_run("smoke", "fagan-seed9", tmp_path)
+
+    folder = tmp_path / "smoke" / "runs" / "fagan-seed0"
+    folder.mkdir(parents=True)
+    (folder / "config.json").write_text('{"steps": 12}')
+    before = read_json(path)
+    with pytest.raises(UserError, match="recorded with"):
+        ablations.plan(table, ablations.configs(table, settings={"steps": 13}), tmp_path)
+    assert read_json(path) == before
+
+
+def test_a_table_extends_another(tables):
+    tables("base", "baseline: {steps: 5, seed: 0}\narms: {a: {}}\nlabels: {a: A}\nseeds: 2\n")
+    tables("more", "extends: base\nbaseline: {steps: 9}\narms: {b: {heads: 2}}\n")
+    table = ablations.load_table("more")
+    assert table.baseline == {"steps": 9, "seed": 0}
+    assert table.arms == {"a": {}, "b": {"heads": 2}}
+    assert (table.labels, table.seeds, table.baseline_arm) == ({"a": "A"}, (0, 1), "a")
+    tables("loop", "extends: pool\narms: {a: {}}\n")
+    tables("pool", "extends: loop\narms: {a: {}}\n")
+    with pytest.raises(UserError, match="extends itself"):
+        ablations.load_table("loop")
+
+
+@pytest.mark.parametrize(
+    "text,match",
+    [
+        ("arms: [", "not valid YAML"),
+        ("- a", "must be a mapping"),
+        ("arm: {a: {}}", "unknown key 'arm'; did you mean 'arms'"),
+        ("title: t", "at least one arm"),
+        ("arms: {a: 3}", "arm 'a' must be a mapping"),
+        ("arms: {a: {}}\nlabels: {b: B}", "unknown arm 'b'"),
+        ("arms: {a: {}}\nseeds: 0", "seeds=0"),
+        ("arms: !!python/object/apply:os.system ['true']", "not valid YAML"),
+    ],
+)
+def test_wrong_tables_are_named(tables, text, match):
+    tables("bad", text)
+    with pytest.raises(UserError, match=match) as caught:
+        ablations.load_table("bad")
+    assert "\n" not in str(caught.value)
+
+
+def test_arms_that_cannot_be_compared_are_refused(tables):
+    tables("bad", "arms: {a: {}, b: {resolution: 32}}")
+    with pytest.raises(UserError, match="differ in resolution"):
+        ablations.configs(ablations.load_table("bad"))

@@ -1,0 +1,103 @@
+"""The configuration: what it takes, what it refuses, and in which words."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from fagan.architectures import (
+    ARCHITECTURES,
+    RESOLUTIONS,
+    STAGES,
+    Stages,
+    parse_stages,
+    stages_of,
+)
+from fagan.config import RunConfig
+from fagan.errors import UserError
+
+
+def refused(match, **params):
+    with pytest.raises(UserError, match=match) as caught:
+        RunConfig.from_params(params)
+    assert "\n" not in str(caught.value)
+
+
+def test_mistakes_are_named_with_the_remedy():
+    refused("unknown parameter 'archtecture'; did you mean 'architecture'", archtecture="fagan")
+    refused("unknown architecture 'sagam'; did you mean 'sagan'", architecture="sagam")
+    refused("unknown stage 'X'", architecture="F X | C C", resolution=16)
+    refused("unknown loss 'hing'; did you mean 'hinge'", loss="hing")
+    refused("unknown data 'imagenet'", data="imagenet")
+    refused("fagan cannot make 48 pixels", resolution=48)
+    refused("2 stages make 16 pixels, not 64", architecture="F F | C C")
+    refused("3 before the '\\|' and 2 after", architecture="F F F | C C", resolution=32)
+    refused("one '\\|' between", architecture="F F | C C | C", resolution=16)
+    refused("'output C' or 'output F'", architecture="F F, F | C C", resolution=16)
+    refused("squeeze=600 is more than the 128 channels", squeeze=600)
+    refused("heads=3 do not divide", heads=3)
+    refused("steps=0 must be above 0", steps=0)
+    refused("steps='many' must be a whole number", steps="many")
+    refused("steps=1.5 must be a whole number", steps=1.5)
+    refused("flip=1 must be true or false", flip=1)
+    refused("lr_g=True must be a number", lr_g=True)
+    refused("lr_g=nan must be a number", lr_g=float("nan"))
+    refused("ema=1.0 must be in", ema=1)
+    refused("kernel_size=9 must be 1 to 7", kernel_size=9)
+    refused("batch_size=1 leaves batch norm", batch_size=1)
+    refused("a folder's name too", arm="../../etc")
+    refused("data=folder needs its folder", data="folder")
+    refused("takes no data_path", data="faces", data_path="photos")
+
+
+def test_plain_numbers_are_taken_across_types():
+    config = RunConfig.from_params({"steps": 2e3, "width": 1})
+    assert config.steps == 2000 and isinstance(config.steps, int)
+    assert config.width == 1.0 and isinstance(config.width, float)
+
+
+def test_identity_leaves_the_path_out_and_nothing_else():
+    here = RunConfig.from_params({"data": "folder", "data_path": "a"})
+    there = RunConfig.from_params({"data": "folder", "data_path": "b"})
+    assert here.hash == there.hash
+    assert "data_path" not in here.identity()
+    assert here.with_(seed=1).hash != here.hash
+    assert here.with_(seed=1).run_id == "fagan-seed1"
+
+
+def test_channels_follow_the_resolution_and_the_width():
+    assert RunConfig.from_params({}).channels() == (512, 256, 128, 64)
+    assert RunConfig.from_params({"resolution": 32, "width": 0.25}).channels() == (128, 64, 32)
+    assert RunConfig.from_params({"resolution": 128}).channels() == (512, 256, 128, 64, 32)
+
+
+def test_the_released_architecture_to_the_letter():
+    assert stages_of("fagan", 64) == Stages(("F", "F", "C+A", "C+A"), ("F", "C", "F+A", "C+A"))
+    assert stages_of("fagan-pure", 32).output == "F"
+
+
+@pytest.mark.parametrize("resolution,stages", RESOLUTIONS.items())
+@pytest.mark.parametrize("name", ARCHITECTURES)
+def test_every_architecture_has_stages_for_every_resolution(name, resolution, stages):
+    assert len(stages_of(name, resolution).generator) == stages
+
+
+stage = st.sampled_from(STAGES)
+
+
+@given(
+    st.lists(st.tuples(stage, stage), min_size=1, max_size=6),
+    st.sampled_from(["", ", output C", ", output F"]),
+)
+def test_stage_strings_are_read_back(pairs, output):
+    generator, discriminator = zip(*pairs, strict=True)
+    stages = parse_stages(f"{' '.join(generator)}{output} | {' '.join(discriminator)}")
+    assert stages.generator == generator and stages.discriminator == discriminator
+    assert stages.output == (output[-1] if output else "C")
+
+
+@given(st.text(alphabet="FCA+| ,outp", max_size=30))
+def test_no_stage_string_ends_in_a_traceback(text):
+    try:
+        parse_stages(text)
+    except UserError as error:
+        assert "\n" not in str(error)

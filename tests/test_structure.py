@@ -1,0 +1,48 @@
+"""Data flows one way: a module imports only from those before it."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+FAGAN = Path(__file__).parents[1] / "fagan"
+ORDER = (
+    "errors architectures config environment faces data attention spectral_norm layers models "
+    "convert losses records tables readings plots evaluate train report runner ablations status "
+    "workflow cli __main__"
+).split()
+READS_RECORDS_ONLY = {"tables", "readings", "plots"}
+ALLOWED_THERE = {"errors", "config", "records", *READS_RECORDS_ONLY}
+
+
+def modules():
+    return sorted(p for p in FAGAN.rglob("*.py") if p.name != "__init__.py" or p.parent != FAGAN)
+
+
+def home(path):
+    """The name in ORDER that a file belongs to: its own, or its package's."""
+    return path.relative_to(FAGAN).parts[0].removesuffix(".py")
+
+
+def imported(path):
+    """Every fagan module that a file imports, wherever in it."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.ImportFrom) and node.module:
+            parts = node.module.split(".")
+            if parts[0] == "fagan":
+                yield from [parts[1]] if len(parts) > 1 else (a.name for a in node.names)
+        elif isinstance(node, ast.Import):
+            yield from (a.name.split(".")[1] for a in node.names if a.name.startswith("fagan."))
+
+
+def test_every_module_has_its_place():
+    assert {home(path) for path in modules()} == set(ORDER)
+
+
+@pytest.mark.parametrize("path", modules(), ids=lambda p: p.relative_to(FAGAN).as_posix())
+def test_imports_point_backwards(path):
+    here = home(path)
+    for name in imported(path):
+        assert ORDER.index(name) <= ORDER.index(here), f"{here} imports {name}"
+        if here in READS_RECORDS_ONLY:
+            assert name in ALLOWED_THERE, f"{here} reads {name}, not the records alone"

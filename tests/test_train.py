@@ -1,0 +1,291 @@
+"""The loop: what each step may change, the same numbers after an interruption, honest endings."""
+
+import csv
+import json
+
+import pytest
+import torch
+
+from fagan import evaluate, train
+from fagan.config import RunConfig
+from fagan.data import Batches
+from fagan.errors import UserError
+from fagan.models import alphas
+from fagan.train import loop
+
+TINY = {
+    "architecture": "F C+A | C F+A",
+    "resolution": 16,
+    "width": 0.0625,
+    "squeeze": 4,
+    "latent_size": 16,
+    "batch_size": 4,
+    "images": 48,
+    "steps": 9,
+    "log_every": 2,
+    "eval_every": 4,
+    "checkpoint_every": 3,
+    "n_track": 16,
+    "n_fake": 24,
+    "n_real": 32,
+    "lr_g": 1e-2,
+    "ema": 0.9,
+    "device": "cpu",
+}
+CPU = torch.device("cpu")
+
+
+@pytest.fixture(autouse=True, scope="module")
+def cache(tmp_path_factory):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("FAGAN_CACHE", str(tmp_path_factory.mktemp("cache")))
+        yield
+
+
+def config(**changes):
+    return RunConfig.from_params(TINY | changes)
+
+
+def quiet(_):
+    pass
+
+
+def weights(network):
+    return torch.cat([p.detach().flatten() for p in network.parameters()])
+
+
+def real_images(seed=0):
+    images = torch.rand(4, 3, 16, 16, generator=torch.Generator().manual_seed(seed))
+    return images * 2 - 1
+
+
+@pytest.mark.parametrize("loss", ["hinge", "relativistic-hinge", "standard", "least-squares"])
+def test_each_step_changes_its_own_network_only(loss):
+    state = train.start(config(loss=loss), CPU)
+    g, d = weights(state.generator), weights(state.discriminator)
+    train.d_step(state, real_images())
+    assert torch.equal(weights(state.generator), g)
+    assert not torch.equal(weights(state.discriminator), d)
+    d = weights(state.discriminator)
+    for p in state.discriminator.parameters():
+        p.grad = None
+    train.g_step(state, real_images())
+    assert torch.equal(weights(state.discriminator), d)
+    assert not torch.equal(weights(state.generator), g)
+    # frozen while it passed gradients on, and thawed afterwards
+    assert all(p.grad is None and p.requires_grad for p in state.discriminator.parameters())
+
+
+def test_only_relativistic_losses_look_at_the_real_batch_in_the_generator_step():
+    for loss, looks in (("hinge", False), ("relativistic", True)):
+        after = []
+        for seed in (0, 1):
+            state = train.start(config(loss=loss), CPU)
+            train.d_step(state, real_images())
+            train.g_step(state, real_images(seed))
+            after.append(weights(state.generator))
+        assert torch.equal(*after) != looks
+
+
+def test_two_time_scales_and_no_first_moment():
+    state = train.start(config(lr_g=1e-4, lr_d=4e-4), CPU)
+    g, d = weights(state.generator), weights(state.discriminator)
+    train.d_step(state, real_images())
+    train.g_step(state, real_images())
+    # Adam's first step moves every weight that has a gradient by its learning rate
+    assert (weights(state.generator) - g).abs().max() == pytest.approx(1e-4, rel=1e-2)
+    assert (weights(state.discriminator) - d).abs().max() == pytest.approx(4e-4, rel=1e-2)
+
+
+def test_average_is_the_recursion():
+    one, two = (train.start(config(seed=s), CPU).generator for s in (0, 1))
+    expected = 0.9 * weights(one) + 0.1 * weights(two)
+    two.stages[0].batch_norm.running_mean.fill_(7)
+    train.update_average(one, two, 0.9)
+    assert torch.allclose(weights(one), expected)
+    assert (one.stages[0].batch_norm.running_mean == 7).all()
+
+
+def test_n_dis_takes_as_many_batches():
+    seen = []
+
+    class Spy(Batches):
+        def at(self, step):
+            seen.append(step)
+            return super().at(step)
+
+    state = train.start(config(n_dis=3), CPU)
+    batches = Spy(torch.zeros(8, 3, 16, 16, dtype=torch.uint8), 4, 0)
+    train.step_once(state, batches)
+    train.step_once(state, batches)
+    assert seen == [0, 1, 2, 3, 4, 5]
+    assert (state.step, state.images_seen) == (2, 2 * 3 * 4)
+
+
+@pytest.mark.parametrize("architecture", ["fagan", "fagan-pure", "sagan"])
+def test_channels_last_changes_no_number(architecture):
+    """Transposed convolutions in channels_last have been wrong silently before."""
+    wanted = config(architecture=architecture, resolution=32, width=0.125)
+    gradients = []
+    for memory in (torch.contiguous_format, torch.channels_last):
+        state = train.start(wanted, CPU)
+        for network in (state.generator, state.discriminator):
+            network.double().to(memory_format=memory)
+            with torch.no_grad():
+                for module in network.modules():
+                    if hasattr(module, "alpha"):
+                        module.alpha.fill_(0.4)
+        z = torch.randn(4, 16, generator=torch.Generator().manual_seed(0)).double()
+        state.discriminator(state.generator(z)).square().sum().backward()
+        networks = (state.generator, state.discriminator)
+        gradients.append(torch.cat([p.grad.flatten() for n in networks for p in n.parameters()]))
+    assert gradients[0].abs().max() > 1e-3
+    assert torch.allclose(*gradients, rtol=1e-9, atol=1e-12)
+
+
+def run_files(folder):
+    """What must be equal: everything but clock readings and the environment."""
+    names = ("metrics.json", "history.csv", "alpha.csv", "config.json", "generator.safetensors")
+    files = {name: (folder / name).read_bytes() for name in names}
+    return files | {p.name: p.read_bytes() for p in (folder / "samples").iterdir()}
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    """An uninterrupted run."""
+    folder = tmp_path_factory.mktemp("whole")
+    metrics = train.train(config(), folder, quiet)
+    return folder, metrics
+
+
+class Killed(BaseException):
+    pass
+
+
+@pytest.mark.parametrize("at", [1, 3, 4, 5, 8, 9])
+def test_an_interrupted_run_ends_with_the_same_bytes(whole, tmp_path, monkeypatch, at):
+    """Killed after step `at` (checkpoints are at 3 and 6), then run again."""
+    step_once = loop.step_once
+
+    def dying(state, batches):
+        step_once(state, batches)
+        if state.step == at:
+            raise Killed
+
+    with monkeypatch.context() as patch:
+        patch.setattr(loop, "step_once", dying)
+        with pytest.raises(Killed):
+            train.train(config(), tmp_path, quiet)
+    assert not (tmp_path / "metrics.json").exists()
+    said = []
+    train.train(config(), tmp_path, said.append)
+    assert any("continuing at step" in line for line in said) == (at > 3)
+    assert run_files(tmp_path) == run_files(whole[0])
+
+
+def test_records_of_a_run(whole):
+    folder, metrics = whole
+    with (folder / "history.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert [int(r["step"]) for r in rows] == [0, 2, 4, 6, 8, 9]
+    assert [r["step"] for r in rows if r["fd_lite0"]] == ["0", "4", "8", "9"]
+    assert all(r["loss_d"] for r in rows[1:]) and not rows[0]["loss_d"]
+    assert int(rows[-1]["images_seen"]) == metrics["images_seen"] == 9 * 4
+    with (folder / "alpha.csv").open() as file:
+        gates = list(csv.DictReader(file))
+    assert {(r["network"], r["layer"]) for r in gates} == {
+        ("generator", "full 4x4"),
+        ("generator", "self 8x8"),
+        ("discriminator", "full 4x4"),
+        ("discriminator", "self 4x4"),
+    }
+    assert {float(r["alpha"]) for r in gates if r["step"] == "0"} == {0.0}
+    assert any(abs(float(r["alpha"])) > 1e-3 for r in gates if r["step"] == "9")
+    assert metrics["status"] == "done" and metrics["n_fake"] == 24 and metrics["n_real"] == 32
+    assert {"fd_lite0", "kid_lite0", "coherence_eyes", "signal_outfit"} <= set(metrics)
+    env = json.loads((folder / "env.json").read_text())
+    assert env["device"] == "cpu" and env["data_name"] == "faces" and env["data_checksum"]
+    names = sorted(p.name for p in (folder / "samples").iterdir())
+    assert names == [f"step_{s:07d}.png" for s in (0, 4, 8, 9)]
+
+
+def test_how_often_one_evaluates_never_changes_training(whole, tmp_path):
+    train.train(config(eval_every=1, log_every=1, checkpoint_every=1), tmp_path, quiet)
+    for name in ("generator.safetensors",):
+        assert (tmp_path / name).read_bytes() == (whole[0] / name).read_bytes()
+
+
+def test_another_seed_is_another_run(whole, tmp_path):
+    train.train(config(seed=1), tmp_path, quiet)
+    name = "generator.safetensors"
+    assert (tmp_path / name).read_bytes() != (whole[0] / name).read_bytes()
+
+
+def test_a_finished_run_is_left_alone_and_another_config_refused(whole):
+    folder, metrics = whole
+    before = run_files(folder)
+    assert train.train(config(), folder, quiet) == metrics
+    with pytest.raises(UserError, match="recorded with steps=9, now steps=10"):
+        train.train(config(steps=10), folder, quiet)
+    assert run_files(folder) == before
+
+
+def test_saved_weights_draw_the_last_sample_grid(whole):
+    from PIL import Image
+    from torchvision.transforms.functional import pil_to_tensor
+
+    folder, _ = whole
+    generator = train.load_generator(config(), folder / "generator.safetensors")
+    images = evaluate.sample(generator, 64, 16, train.EVALUATION_SEED)
+    grid = pil_to_tensor(Image.open(folder / "samples" / "step_0000009.png"))
+    assert torch.equal(grid[:, :16, :16], images[0])
+    assert torch.equal(grid[:, -16:, -16:], images[63])
+
+
+@pytest.mark.parametrize("broken", ["loss", "images"])
+def test_a_diverging_run_says_when(tmp_path, monkeypatch, broken):
+    step_once = loop.step_once
+
+    def diverging(state, batches):
+        step_once(state, batches)
+        if state.step == 3 and broken == "loss":
+            state.sums[1] = float("nan")
+        if state.step == 3 and broken == "images":
+            state.average.output.bias.data[0] = float("nan")
+
+    monkeypatch.setattr(loop, "step_once", diverging)
+    metrics = train.train(config(ema=0.999), tmp_path, quiet)
+    assert metrics["status"] == "diverged" and metrics["step"] == 4
+    assert "fd_lite0" not in metrics
+    assert ("loss_g=nan" if broken == "loss" else "NaN or infinity") in metrics["reason"]
+    assert not (tmp_path / "generator.safetensors").exists()
+
+
+def test_bf16_trains_in_bf16_and_keeps_float32_weights(monkeypatch):
+    state = train.start(config(precision="bf16"), CPU)
+    seen = []
+    state.discriminator.output.register_forward_hook(lambda m, i, o: seen.append(o.dtype))
+    loss, *_ = train.d_step(state, real_images())
+    assert set(seen) == {torch.bfloat16} and loss.dtype == torch.float32
+    assert weights(state.discriminator).dtype == torch.float32
+
+
+def test_threads_are_set_for_the_run_and_put_back():
+    before = torch.get_num_threads()
+    with pytest.raises(ZeroDivisionError), train.threads(before + 1):
+        assert torch.get_num_threads() == before + 1
+        _ = 1 / 0
+    assert torch.get_num_threads() == before
+
+
+def test_a_device_that_is_not_there_is_named():
+    if torch.cuda.is_available():
+        pytest.skip("there is a CUDA device")
+    with pytest.raises(UserError, match="device=cuda, but PyTorch sees no CUDA"):
+        train.pick_device(config(device="cuda"))
+
+
+def test_gates_move_once_training_begins():
+    state = train.start(config(), CPU)
+    train.step_once(state, Batches(torch.zeros(8, 3, 16, 16, dtype=torch.uint8), 4, 0))
+    assert all(value != 0 for value in alphas(state.generator).values())
