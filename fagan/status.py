@@ -87,7 +87,7 @@ def _rows(path: Path) -> list[dict[str, str]]:
     try:
         with path.open(newline="", encoding="utf-8") as file:
             return list(csv.DictReader(file))
-    except FileNotFoundError:
+    except OSError:  # not there yet, or a fault that the run itself will report
         return []
 
 

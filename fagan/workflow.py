@@ -59,7 +59,7 @@ def prepare(ablation: str, results: Path = RESULTS, download: bool = False) -> d
 
 
 def run_graph(
-    ablation: str, results: Path = RESULTS, cores: int | None = None, target: str = "report"
+    ablation: str, results: Path = RESULTS, cores: int | None = None, target: str = "all"
 ) -> int:
     """Do what is left of an ablation; returns the exit code (0, or 1 where a run failed)."""
     folder = ablation_folder(ablation, results)
@@ -75,7 +75,8 @@ def run_graph(
             cwd=ROOT,
             stdout=output,
             stderr=subprocess.STDOUT,
-            env=os.environ | {"PYTHONUNBUFFERED": "1"},
+            # the runs take the threads of their configuration; everything else shares the cores
+            env=os.environ | {"PYTHONUNBUFFERED": "1", "OMP_NUM_THREADS": "1"},
         )
         try:
             _watch(process, ablation, results)

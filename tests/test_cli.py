@@ -1,0 +1,132 @@
+"""What a user types, in a process of its own: one line and exit code 2 for a mistake."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+from PIL import Image
+
+from fagan.environment import ROOT
+
+
+def fagan(*arguments, results=None):
+    options = ["--results", str(results)] if results else []
+    return subprocess.run(
+        [sys.executable, "-m", "fagan", *arguments, *options],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+
+
+@pytest.fixture
+def empty_folder(tmp_path):
+    (tmp_path / "nothing").mkdir()
+    return tmp_path / "nothing"
+
+
+@pytest.mark.parametrize(
+    "arguments,words",
+    [
+        (["plan", "lptop"], "unknown ablation 'lptop'; did you mean 'laptop'"),
+        (["plan", "smoke", "--set", "widht=1"], "unknown parameter 'widht'; did you mean 'width'"),
+        (["plan", "smoke", "--set", "loss=hing"], "unknown loss 'hing'; did you mean 'hinge'"),
+        (["plan", "smoke", "--set", "data=imagenet"], "unknown data 'imagenet'"),
+        (["plan", "smoke", "--set", "architecture=F X C | C C C"], "unknown stage 'X'"),
+        (["plan", "smoke", "--set", "resolution=48"], "cannot make 48 pixels"),
+        (["plan", "smoke", "--set", "squeeze=999"], "squeeze=999 is more than"),
+        (["plan", "smoke", "--set", "width"], "name=value"),
+        (["plan", "smoke", "--steps", "0"], "steps=0 must be above 0"),
+        (["plan", "smoke", "--seeds", "x"], "seeds 'x' must be a count"),
+        (["plan", "folder32"], "data=folder needs its folder or zip: DATA="),
+        (["plan", "smoke", "--data", "no/such/folder"], "DATA=no/such/folder does not exist"),
+        (["run", "smoke", "fagan-seed0"], "no plan for 'smoke'"),
+        (["status", "smoke"], "no plan for 'smoke'"),
+        (["report", "smoke"], "no runs under"),
+        (["analyse", "smoke", "comparisn"], "did you mean 'comparison'"),
+    ],
+)
+def test_a_mistake_is_one_line_and_nothing_is_written(tmp_path, arguments, words):
+    done = fagan(*arguments, results=tmp_path)
+    assert done.returncode == 2
+    assert words in done.stderr
+    assert done.stderr.count("\n") == 1 and "Traceback" not in done.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_wrong_usage_is_no_traceback():
+    for arguments in (["plann"], ["plan"], ["plan", "smoke", "--step", "3"]):
+        done = fagan(*arguments)
+        assert done.returncode == 2 and "Traceback" not in done.stderr
+
+
+@pytest.mark.slow
+def test_images_that_are_not_there_are_named_before_any_run(tmp_path, empty_folder):
+    results = tmp_path / "results"
+    done = fagan("ablations", "smoke", "--data", str(empty_folder), results=results)
+    assert done.returncode == 2
+    assert done.stderr.strip().count("\n") == 0 and "nothing" in done.stderr
+    assert not (results / "smoke" / "runs").exists()
+
+
+@pytest.mark.slow
+def test_a_recorded_run_is_never_overwritten_by_another_config(tmp_path):
+    assert fagan("plan", "smoke", results=tmp_path).returncode == 0
+    plan = tmp_path / "smoke" / "plan.json"
+    config = json.loads(plan.read_text())["runs"][0]["config"]
+    folder = tmp_path / "smoke" / "runs" / "sagan-seed0"
+    folder.mkdir(parents=True)
+    (folder / "config.json").write_text(
+        json.dumps({k: config[k] for k in config if k != "data_path"})
+    )
+    before = plan.read_text()
+    done = fagan("ablations", "smoke", "--steps", "99", results=tmp_path)
+    assert done.returncode == 2
+    assert "recorded with steps=12, now steps=99 is asked for" in done.stderr
+    assert plan.read_text() == before
+
+
+def test_parameters_are_listed_with_their_meaning():
+    done = fagan("parameters")
+    assert done.returncode == 0
+    assert "squeeze" in done.stdout and "query and key have channels // squeeze" in done.stdout
+
+
+def test_a_closed_pipe_is_no_error():
+    command = f"{sys.executable} -m fagan parameters | head -1"
+    done = subprocess.run(
+        ["bash", "-o", "pipefail", "-c", command], cwd=ROOT, capture_output=True, text=True
+    )
+    assert done.returncode == 0 and done.stderr == ""
+
+
+@pytest.mark.slow
+def test_importing_the_package_costs_nothing():
+    """Layers for others: `import fagan` brings no torch, the layers bring no notebook tools."""
+    code = (
+        "import sys, fagan; assert 'torch' not in sys.modules; fagan.FullAttention2d; "
+        "heavy = {'torchmetrics', 'timm', 'seaborn', 'pandas', 'papermill', 'torchvision'}; "
+        "assert not heavy & set(sys.modules), heavy & set(sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True)
+
+
+@pytest.mark.slow
+def test_a_folder_of_photographs_of_every_kind(tmp_path):
+    """Grayscale, palette and tall images in nested folders: planned, decoded and scored."""
+    folder = tmp_path / "photos" / "deep"
+    folder.mkdir(parents=True)
+    for i in range(40):
+        mode = ("L", "P", "RGB", "RGBA")[i % 4]
+        Image.new("RGB", (40 + i, 60), (6 * i, 90, 200)).convert(mode).save(folder / f"{i}.png")
+    data = ["--data", str(tmp_path / "photos"), "--set", "n_real=8"]
+    results = tmp_path / "results"
+    assert fagan("plan", "smoke", *data, results=results).returncode == 0
+    done = fagan("prepare", "smoke", results=results)
+    assert done.returncode == 0, done.stderr
+    reference = json.loads((results / "smoke" / "reference.json").read_text())
+    assert reference["name"] == "photos"
+    assert reference["n_train"] + 8 == 40
+    assert str(tmp_path) not in json.dumps(reference)
