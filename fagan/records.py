@@ -257,6 +257,8 @@ def load_runs(ablation: str, results: Path = RESULTS, run_id: str | None = None)
     if not ids:
         raise UserError(f"no runs under {folder}; `make ablations ABLATION={ablation}` makes them")
     rows, tables = [], {"history": [], "alpha": [], "timing": []}
+    # pandas 3 reads every digit by itself, and deprecates being asked to
+    exact = {} if int(pd.__version__.split(".")[0]) >= 3 else {"float_precision": "round_trip"}
     for run_id in ids:
         run = folder / "runs" / run_id
         config, env = read_json(run / "config.json"), read_json(run / "env.json") or {}
@@ -272,7 +274,9 @@ def load_runs(ablation: str, results: Path = RESULTS, run_id: str | None = None)
         for name, frames in tables.items():
             path = run / f"{name}.csv"
             if path.exists():
-                frame = pd.read_csv(path, float_precision="round_trip")
+                frame = pd.read_csv(path, **exact)
+                if frame.empty:  # a network without gates; an empty column has no type
+                    continue
                 for column, value in reversed(key.items()):
                     frame.insert(0, column, value)
                 frames.append(frame)

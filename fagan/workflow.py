@@ -5,6 +5,7 @@ from the records, and says at the end what became of each run and where to look.
 """
 
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -77,12 +78,13 @@ def run_graph(
             stderr=subprocess.STDOUT,
             # the runs take the threads of their configuration; everything else shares the cores
             env=os.environ | {"PYTHONUNBUFFERED": "1", "OMP_NUM_THREADS": "1"},
+            start_new_session=True,  # so that one signal reaches every job, wherever it came from
         )
         try:
             _watch(process, ablation, results)
         except KeyboardInterrupt:
-            # the terminal has sent the same signal to Snakemake, which ends its jobs
             print("\nstopping: the runs keep their last checkpoint", file=sys.stderr)
+            os.killpg(process.pid, signal.SIGINT)
             process.wait()
             return 130
     return _conclude(process.returncode, ablation, results, log)

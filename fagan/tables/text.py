@@ -1,0 +1,115 @@
+"""Numbers and tables as a reader wants to see them; the CSV keeps every digit."""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from fagan.records import write_text
+from fagan.tables.scores import SCORE
+
+MINUS, DASH, TIMES = "\N{MINUS SIGN}", "\N{EN DASH}", "\N{MULTIPLICATION SIGN}"
+
+
+def number(value: float, digits: int = 3) -> str:
+    """Three significant digits, no exponent for everyday sizes, a real minus sign."""
+    if value is None or not np.isfinite(value):
+        return DASH
+    if value == 0:
+        return "0"
+    places = max(0, digits - 1 - int(np.floor(np.log10(abs(value)))))
+    return f"{value:,.{places}f}".replace("-", MINUS)
+
+
+def span(low: float, high: float) -> str:
+    """`[1.2, 3.4]`, or a dash where there is no interval."""
+    return f"[{number(low)}, {number(high)}]" if np.isfinite([low, high]).all() else DASH
+
+
+def count(value: float) -> str:
+    """A whole number with its thousands apart."""
+    return f"{value:,.0f}" if value is not None and np.isfinite(value) else DASH
+
+
+def seeds(n: int) -> str:
+    return f"{n} seed" if n == 1 else f"{n} seeds"
+
+
+HEADINGS = {
+    "run_id": "run",
+    "label": "arm",
+    "max_abs": "largest |alpha|",
+    "share": "share of reach",
+}
+# (column, heading, scale, significant digits; 0 = a whole number)
+PARTS = {
+    "scores": (("fid", "FID", 1, 3), ("kid_lite0", "KID-Lite0", 1, 3)),
+    "ties": (
+        ("coherence_eyes", "eyes: coherence", 1, 2),
+        ("signal_eyes", "eyes: signal", 1, 2),
+        ("coherence_outfit", "outfit: coherence", 1, 2),
+        ("signal_outfit", "outfit: signal", 1, 2),
+    ),
+    "cost": (
+        ("parameters_generator", "parameters of G", 1, 0),
+        ("parameters_discriminator", "of D", 1, 0),
+        ("images_per_second", "images/s", 1, 3),
+        ("steps", "steps", 1, 0),
+    ),
+}
+
+
+def present(table: pd.DataFrame, part: str = "scores", metric: str = SCORE) -> pd.DataFrame:
+    """A part of the summary (`scores`, `ties` or `cost`) with headings and rounded text."""
+    shown = pd.DataFrame({"arm": table["label"]})
+    if part != "cost":
+        few = table["n"] < table["runs"]
+        of = table["n"].astype(str) + " of " + table["runs"].astype(str)
+        shown["n"] = of.where(few, table["n"].astype(str))
+    if part == "scores":
+        each = [column for column in table if column.startswith("seed ")]
+        shown["FD-Lite0, mean"] = table[metric].map(number)
+        limits = zip(table[f"{metric}_low"], table[f"{metric}_high"], strict=True)
+        limits = [span(low, high) for low, high in limits]
+        kinds = table.loc[table["n"] > 1, "interval"].unique()
+        if len(kinds) == 1:
+            shown["95 % bootstrap" if kinds[0] == "bootstrap" else kinds[0]] = limits
+        elif len(kinds):
+            shown["interval"] = [
+                f"{kind} {limit}" if kind in kinds else DASH
+                for kind, limit in zip(table["interval"], limits, strict=True)
+            ]
+        shown["every seed"] = table[each].map(number).agg(", ".join, axis=1)
+    for column, heading, scale, digits in PARTS[part]:
+        if column in table:
+            values = [scale * value for value in table[column]]
+            shown[heading] = [number(v, digits) if digits else count(v) for v in values]
+    return shown
+
+
+def as_html(frame: pd.DataFrame, caption: str = "") -> str:
+    """A plain table: numbers as `number` writes them, missing values as a dash."""
+
+    def text(value):
+        if value is None or value is pd.NA:
+            return DASH
+        if isinstance(value, float | np.floating):
+            return number(value)
+        return f"{value:,}" if isinstance(value, int | np.integer) else value
+
+    shown = frame.rename(columns=HEADINGS).astype(object).map(text)
+    html = shown.to_html(index=False, border=0, classes="table", na_rep=DASH)
+    return html.replace("<thead>", f"<caption>{caption}</caption><thead>", 1) if caption else html
+
+
+def show(frame: pd.DataFrame, caption: str = "") -> None:
+    """Display a table in a notebook."""
+    from IPython.display import display
+
+    display({"text/html": as_html(frame, caption), "text/plain": frame.to_string()}, raw=True)
+
+
+def write(frame: pd.DataFrame, path: Path) -> Path:
+    """A CSV with every digit, atomically."""
+    write_text(Path(path), frame.to_csv(index=False, lineterminator="\n"))
+    return Path(path)

@@ -1,0 +1,692 @@
+"""Any images become the same tensor on every machine; batches are a function of (seed, step)."""
+
+import logging
+import multiprocessing
+import os
+import sys
+import time
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import torchvision
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
+
+from fagan import faces
+from fagan.config import RunConfig, UserError
+from fagan.data import Batches, ImageSet, cache, decode, load, sources, to_uint8, to_unit
+
+
+@pytest.fixture(autouse=True)
+def cache_folder(tmp_path, monkeypatch) -> Path:
+    folder = tmp_path / "cache"
+    monkeypatch.setenv("FAGAN_CACHE", str(folder))
+    monkeypatch.delenv("FAGAN_DATA", raising=False)
+    return folder
+
+
+@pytest.fixture
+def folder(tmp_path) -> Path:
+    path = tmp_path / "pictures"
+    path.mkdir()
+    return path
+
+
+def config(path: Path | str = "", **changes) -> RunConfig:
+    params = {"data": "folder", "data_path": str(path), "resolution": 32, "n_real": 2}
+    return RunConfig.from_params(params | changes)
+
+
+def flat(colour, size=(8, 8), mode="RGB") -> Image.Image:
+    return Image.new(mode, size, colour)
+
+
+def fill(folder: Path, count: int) -> None:
+    """Images that can be told apart: number i is grey level i."""
+    for i in range(count):
+        flat((i, i, i)).save(folder / f"{i:03d}.png")
+
+
+def numbers(images: ImageSet) -> list[int]:
+    """Which of `fill`'s images these are."""
+    return images.images[:, 0, 16, 16].tolist()
+
+
+def only(path: Path, **changes) -> torch.Tensor:
+    """The one image of a folder as (3, R, R)."""
+    (image,) = load(config(path, **changes), "train").images
+    return image
+
+
+# Decoding
+
+
+def palette() -> Image.Image:
+    image = Image.new("P", (8, 8), 1)
+    image.putpalette([0, 0, 0, 200, 100, 50])
+    return image
+
+
+def transparent(image: Image.Image, colour) -> Image.Image:
+    image.info["transparency"] = colour
+    return image
+
+
+def of_array(value, dtype) -> Image.Image:
+    return Image.fromarray(np.full((8, 8), value, dtype))
+
+
+MODES = {
+    # name: (image, file format, RGB expected, tolerance)
+    "1": (flat(1, mode="1"), "png", (255, 255, 255), 0),
+    "L": (flat(90, mode="L"), "png", (90, 90, 90), 0),
+    "RGB": (flat((10, 20, 30)), "png", (10, 20, 30), 0),
+    "RGB transparent": (transparent(flat((10, 20, 30)), (10, 20, 30)), "png", (255, 255, 255), 0),
+    "RGB jpeg": (flat((200, 20, 30)), "jpg", (200, 20, 30), 3),
+    "YCbCr": (flat((76, 85, 255), mode="YCbCr"), "jpg", (254, 0, 0), 3),
+    "CMYK": (flat((0, 255, 255, 0), mode="CMYK"), "tif", (255, 0, 0), 0),
+    "CMYK jpeg": (flat((0, 255, 255, 0), mode="CMYK"), "jpg", (255, 0, 0), 3),
+    "LAB": (flat((136, 208, 195), mode="LAB"), "tif", (255, 0, 0), 12),
+    "P": (palette(), "png", (200, 100, 50), 0),
+    "P gif": (palette(), "gif", (200, 100, 50), 0),
+    "P transparent": (transparent(palette(), 1), "png", (255, 255, 255), 0),
+    "LA": (flat((0, 51), mode="LA"), "png", (204, 204, 204), 1),
+    "RGBA": (flat((255, 0, 0, 51), mode="RGBA"), "png", (255, 204, 204), 1),
+    "RGBA webp": (flat((255, 0, 0, 0), mode="RGBA"), "webp", (255, 255, 255), 0),
+    # PIL's own conversion would make these white
+    "I;16": (of_array(51_400, np.uint16), "png", (200, 200, 200), 0),
+    "I;16 white": (of_array(65_535, np.uint16), "png", (255, 255, 255), 0),
+    "I;16 dark": (of_array(200, np.uint16), "tif", (1, 1, 1), 0),
+    "I": (of_array(32768, np.int32), "tif", (128, 128, 128), 1),
+    "F": (of_array(0.5, np.float32), "tif", (128, 128, 128), 1),
+    "F to 255": (of_array(128.0, np.float32), "tif", (128, 128, 128), 0),
+}
+
+
+@pytest.mark.parametrize("name", MODES)
+def test_every_mode_becomes_rgb(name, folder):
+    image, suffix, expected, tolerance = MODES[name]
+    image.save(folder / f"image.{suffix}")
+    error = only(folder).int() - torch.tensor(expected).view(3, 1, 1)
+    assert error.abs().max() <= tolerance
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_exif_orientation_is_applied(orientation, folder):
+    # upright: red over blue, with a green left half of the top
+    upright = Image.new("RGB", (64, 64), (0, 0, 255))
+    upright.paste((255, 0, 0), (0, 0, 64, 32))
+    upright.paste((0, 255, 0), (0, 0, 32, 32))
+    turned = {
+        2: Image.Transpose.FLIP_LEFT_RIGHT,
+        3: Image.Transpose.ROTATE_180,
+        4: Image.Transpose.FLIP_TOP_BOTTOM,
+        5: Image.Transpose.TRANSPOSE,
+        6: Image.Transpose.ROTATE_90,
+        7: Image.Transpose.TRANSVERSE,
+        8: Image.Transpose.ROTATE_270,
+    }
+    stored = upright.transpose(turned[orientation]) if orientation > 1 else upright
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    stored.save(folder / "image.jpg", exif=exif, quality=95)
+    found = only(folder)
+    corners = found[:, [4, 4, 28, 28], [4, 28, 4, 28]].T
+    assert corners.argmax(1).tolist() == [1, 0, 2, 2]
+
+
+@pytest.mark.parametrize("wide", [True, False])
+def test_the_crop_is_the_central_square(wide, folder):
+    bands = np.zeros((40, 120, 3), np.uint8)
+    for i in range(3):
+        bands[:, 40 * i : 40 * (i + 1), i] = 255
+    bands = bands if wide else bands.transpose(1, 0, 2)
+    Image.fromarray(bands).save(folder / "image.png")
+    green = only(folder)
+    assert (green[1] == 255).all() and (green[[0, 2]] == 0).all()
+    whole = only(folder, crop="none")
+    whole = whole if wide else whole.transpose(1, 2)
+    assert whole[:, 16, [4, 16, 28]].argmax(0).tolist() == [0, 1, 2]
+
+
+def test_shrinking_averages_and_growing_keeps_the_colour(folder):
+    cells = np.indices((256, 256)).sum(0) % 2 * 255
+    Image.fromarray(cells.astype(np.uint8)).save(folder / "image.png")
+    grey = only(folder).float()
+    assert (grey - 127.5).abs().max() < 3
+    (folder / "image.png").unlink()
+    flat((9, 99, 199), size=(3, 5)).save(folder / "small.png")
+    assert (only(folder) == torch.tensor([9, 99, 199]).view(3, 1, 1)).all()
+
+
+def test_the_picture_keeps_its_place(folder):
+    # a left-to-right ramp stays one: neither mirrored nor turned, channels in order
+    ramp = np.broadcast_to(np.arange(64, dtype=np.uint8)[None] * 4, (64, 64))
+    Image.fromarray(np.stack([ramp, ramp.T, 255 - ramp], -1)).save(folder / "image.png")
+    red, green, blue = only(folder).int()
+    assert (red.diff(dim=1) > 0).all() and (green.diff(dim=0) > 0).all()
+    assert (red - green.T).abs().max() <= 1 and (red + blue - 255).abs().max() <= 1
+
+
+# Sources
+
+
+def pack(folder: Path, path: Path, prefix: str = "", method=zipfile.ZIP_DEFLATED) -> Path:
+    with zipfile.ZipFile(path, "w", method) as archive:
+        for file in sorted(folder.rglob("*"), reverse=True):
+            if file.is_file():
+                archive.write(file, prefix + file.relative_to(folder).as_posix())
+    return path
+
+
+def nested(folder: Path) -> None:
+    fill(folder, 12)
+    for i, place in enumerate(["b", "a/deep", "A"]):
+        (folder / place).mkdir(parents=True)
+        flat((100 + i, 0, 0)).save(folder / place / "x.PNG")
+
+
+@pytest.mark.parametrize("prefix", ["", "inside/a folder/"])
+@pytest.mark.parametrize("method", [zipfile.ZIP_DEFLATED, zipfile.ZIP_STORED])
+def test_a_zip_is_its_folder(folder, tmp_path, prefix, method):
+    nested(folder)
+    archive = pack(folder, tmp_path / "pack.zip", prefix, method)
+    for split in ("train", "reference"):
+        unpacked, packed = load(config(folder), split), load(config(archive), split)
+        assert torch.equal(unpacked.images, packed.images)
+        assert unpacked.checksum == packed.checksum
+        assert (unpacked.name, packed.name) == ("pictures", "pack")
+    assert set(os.listdir(tmp_path)) == {"cache", "pack.zip", "pictures"}
+
+
+def test_names_are_sorted_and_hidden_files_are_left_out(folder, tmp_path):
+    nested(folder)
+    for junk in ("__MACOSX/a.png", ".hidden/a.png", ".a.png", "notes.txt", "a/labels.csv"):
+        (folder / junk).parent.mkdir(exist_ok=True)
+        (folder / junk).write_text("no image")
+    (folder / "loop").symlink_to(folder)
+    (folder / "linked").symlink_to(folder / "a")
+    expected = sorted([*(f"{i:03d}.png" for i in range(12)), "b/x.PNG", "a/deep/x.PNG", "A/x.PNG"])
+    assert sources.open_source(pack(folder / "a", tmp_path / "a.zip")).names == ["deep/x.PNG"]
+    assert sources.open_source(folder).names == sorted([*expected, "linked/deep/x.PNG"])
+
+
+def test_where_a_folder_lies_does_not_matter(folder, tmp_path):
+    nested(folder)
+    before = sources.open_source(folder).identity
+    moved = folder.rename(tmp_path / "elsewhere")
+    assert sources.open_source(moved).identity == before
+    os.utime(moved / "b" / "x.PNG", ns=(0, 0))
+    assert sources.open_source(moved).identity != before
+
+
+def test_a_link_to_nothing_is_a_broken_image(folder, caplog):
+    fill(folder, 120)
+    (folder / "gone.png").symlink_to(folder / "nowhere.png")
+    assert load(config(folder), "train").broken == ("gone.png",)
+    assert "gone.png (No such file" in caplog.text and str(folder) not in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda path: None, "no folder or zip of images"),
+        (lambda path: path.mkdir(), "no images in"),
+        (lambda path: (path.mkdir(), (path / "a.txt").write_text("")), "no images in"),
+        (lambda path: path.write_bytes(b"PK\x03\x04 no zip"), "not a readable zip"),
+        (lambda path: zipfile.ZipFile(path, "w").close(), "no images in"),
+    ],
+)
+def test_no_images_are_one_line_that_says_what_to_do(tmp_path, make, message):
+    path = tmp_path / "source.zip"
+    make(path)
+    with pytest.raises(UserError, match=message) as error:
+        load(config(path), "train")
+    assert "\n" not in str(error.value)
+
+
+# Broken images
+
+
+def damage(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:40])
+
+
+def test_a_few_broken_images_are_named_and_left_out(folder, caplog):
+    fill(folder, 202)
+    damage(folder / "007.png")
+    (folder / "100.png").write_text("<html>404</html>")
+    with caplog.at_level(logging.WARNING):
+        found = load(config(folder), "train")
+    assert sorted(found.broken) == ["007.png", "100.png"]
+    assert "007.png" in caplog.text and "100.png (not an image)" in caplog.text
+    reference = load(config(folder), "reference")
+    assert {*numbers(found), *numbers(reference)} == set(range(202)) - {7, 100}
+    # the cache remembers them
+    assert load(config(folder), "train").broken == found.broken
+
+
+def test_more_than_one_percent_broken_is_refused(folder, cache_folder):
+    fill(folder, 202)
+    for name in ("007", "008", "009"):
+        damage(folder / f"{name}.png")
+    with pytest.raises(UserError, match=r"3 of 202 images of 'pictures' .*00[789]\.png"):
+        load(config(folder), "train")
+    assert not list(cache_folder.glob("*.npy")) and not list(cache_folder.glob(".*.tmp"))
+
+
+def test_a_broken_image_does_not_shorten_a_capped_set(folder):
+    fill(folder, 250)
+    first = numbers(load(config(folder, images=150), "train"))
+    damage(folder / f"{first[3]:03d}.png")
+    second = numbers(load(config(folder, images=150), "train"))
+    assert len(second) == 150 and second[:-1] == [i for i in first if i != first[3]]
+
+
+def test_bombs_are_broken_images(folder, tmp_path, monkeypatch):
+    fill(folder, 4)
+    monkeypatch.setattr(sources, "_ENTRY_BYTES", 10)
+    with pytest.raises(UserError, match=r"4 of 4 .* bytes unpacked, more than 10"):
+        load(config(pack(folder, tmp_path / "a.zip")), "train")
+    with pytest.raises(UserError, match="pack the zip with deflate"):
+        monkeypatch.setattr(sources, "_ENTRY_BYTES", 10_000)
+        load(config(pack(folder, tmp_path / "b.zip", method=zipfile.ZIP_BZIP2)), "train")
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 20)
+    with pytest.raises(UserError, match="decompression bomb"):
+        load(config(folder), "train")
+
+
+# Splits
+
+
+def test_the_reference_is_held_out_where_there_is_enough(folder):
+    fill(folder, 40)
+    train = load(config(folder, n_real=10), "train")
+    reference = load(config(folder, n_real=10), "reference")
+    assert (train.split, reference.split) == ("train", "held-out")
+    assert (len(train), len(reference)) == (30, 10)
+    assert sorted(numbers(train) + numbers(reference)) == list(range(40))
+    assert numbers(reference) != sorted(numbers(reference))  # a sample, not the first ten
+    # the run's seed has no part in it
+    again = load(config(folder, n_real=10, seed=5), "reference")
+    assert numbers(again) == numbers(reference)
+    assert train.checksum != reference.checksum == again.checksum
+
+
+def test_the_reference_comes_from_the_training_images_where_there_is_not(folder):
+    fill(folder, 39)
+    train = load(config(folder, n_real=10), "train")
+    reference = load(config(folder, n_real=10), "reference")
+    assert sorted(numbers(train)) == list(range(39))
+    assert reference.split == "train" and len(set(numbers(reference))) == 10
+    assert len(load(config(folder, n_real=500), "reference")) == 39
+
+
+def test_a_cap_is_on_the_training_images(folder):
+    fill(folder, 40)
+    train = load(config(folder, n_real=10, images=7), "train")
+    reference = load(config(folder, n_real=10, images=7), "reference")
+    assert (len(train), len(reference)) == (7, 10)
+    assert not set(numbers(train)) & set(numbers(reference))
+    assert numbers(reference) == numbers(load(config(folder, n_real=10), "reference"))
+    assert len(load(config(folder, n_real=10, images=500), "train")) == 30
+    small = config(folder, n_real=30, images=7)
+    assert set(numbers(load(small, "reference"))) <= set(numbers(load(small, "train")))
+
+
+def test_a_split_is_train_or_reference(folder):
+    with pytest.raises(ValueError, match="neither"):
+        load(config(folder), "test")
+
+
+# The cache
+
+
+@pytest.fixture
+def decodings(monkeypatch) -> list:
+    """Grows by one with every image that is decoded."""
+    seen, real = [], decode.pixels
+    monkeypatch.setattr(decode, "pixels", lambda *a: (seen.append(0), real(*a))[1])
+    return seen
+
+
+def test_images_are_decoded_once(folder, decodings):
+    fill(folder, 20)
+    first = load(config(folder), "train")
+    assert len(decodings) == 20
+    second = load(config(folder), "train")
+    load(config(folder, n_real=5), "reference")
+    assert len(decodings) == 20
+    assert torch.equal(first.images, second.images) and first.checksum == second.checksum
+    # what changes the pixels makes another set
+    load(config(folder, crop="none"), "train")
+    load(config(folder, resolution=64), "train")
+    assert len(decodings) == 60
+    flat((9, 9, 9), size=(9, 9)).save(folder / "003.png")
+    load(config(folder), "train")
+    assert len(decodings) == 80
+
+
+def cut_short(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:-1])
+
+
+def overwrite(path: Path) -> None:
+    path.write_bytes(b"\0" * path.stat().st_size)
+
+
+@pytest.mark.parametrize("suffix", [".npy", ".json"])
+@pytest.mark.parametrize("spoil", [cut_short, overwrite, Path.unlink, lambda p: p.write_bytes(b"")])
+def test_a_damaged_cache_is_made_again(folder, cache_folder, decodings, suffix, spoil):
+    fill(folder, 5)
+    images = load(config(folder), "train").images.clone()
+    (path,) = cache_folder.glob(f"*{suffix}")
+    spoil(path)
+    again = load(config(folder), "train")
+    assert len(decodings) == 10
+    assert torch.equal(again.images, images)
+    load(config(folder), "train")
+    assert len(decodings) == 10
+
+
+def test_a_record_of_another_shape_is_not_believed(folder, cache_folder, decodings):
+    fill(folder, 5)
+    load(config(folder), "train")
+    (path,) = cache_folder.glob("*.npy")
+    np.save(path, np.zeros((4, 3, 32, 32), np.uint8))
+    assert sorted(numbers(load(config(folder), "train"))) == [0, 1, 2, 3, 4]
+
+
+def test_an_interrupted_decoding_leaves_nothing(folder, cache_folder, monkeypatch):
+    fill(folder, 5)
+
+    def interrupted(*arguments):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(decode, "_judge", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            load(config(folder), "train")
+    assert [path.suffix for path in cache_folder.iterdir()] == [".lock"]
+    assert len(load(config(folder), "train")) == 5
+
+
+def test_litter_of_killed_processes_is_swept_up(folder, cache_folder):
+    fill(folder, 5)
+    cache_folder.mkdir()
+    old, fresh = cache_folder / ".a.npy.1.tmp", cache_folder / ".b.npy.2.tmp"
+    old.write_bytes(b"")
+    fresh.write_bytes(b"")
+    os.utime(old, (0, 0))
+    load(config(folder), "train")
+    assert fresh.exists() and not old.exists()
+
+
+def load_and_count(path: Path) -> tuple[str, str, int]:
+    """In a process of its own: the checksums of both splits, and how many images it decoded."""
+    counted, real = [], decode.pixels
+
+    def slowly(*arguments):
+        counted.append(0)
+        time.sleep(0.005)
+        return real(*arguments)
+
+    decode.pixels = slowly
+    run = config(path, n_real=20)
+    return load(run, "train").checksum, load(run, "reference").checksum, len(counted)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="forks, and relies on fcntl")
+def test_two_processes_at_once_decode_once(folder, cache_folder):
+    fill(folder, 100)
+    with multiprocessing.get_context("fork").Pool(2) as pool:
+        one, other = pool.map(load_and_count, [folder, folder], chunksize=1)
+    assert one[:2] == other[:2]
+    assert one[2] + other[2] == 100
+    assert sorted(path.suffix for path in cache_folder.iterdir()) == [".json", ".lock", ".npy"]
+
+
+def test_without_locks_two_writers_still_leave_a_whole_set(folder, monkeypatch):
+    fcntl = pytest.importorskip("fcntl")
+
+    def no_locks(*arguments):
+        raise OSError("no locks here")
+
+    fill(folder, 5)
+    monkeypatch.setattr(fcntl, "flock", no_locks)
+    real = decode.decoded
+
+    def overtaken(*arguments):
+        """Another process makes the same set while this one is at it."""
+        monkeypatch.setattr(decode, "decoded", real)
+        load(config(folder), "train")
+        yield from real(*arguments)
+
+    monkeypatch.setattr(decode, "decoded", overtaken)
+    assert sorted(numbers(load(config(folder), "train"))) == [0, 1, 2, 3, 4]
+
+
+def test_a_cache_that_cannot_be_written_is_one_line(folder, tmp_path, monkeypatch):
+    fill(folder, 5)
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("FAGAN_CACHE", str(tmp_path / "file"))
+    with pytest.raises(UserError, match="set FAGAN_CACHE"):
+        load(config(folder), "train")
+
+
+def test_the_checksum_is_of_pixels_and_shape(folder):
+    fill(folder, 12)
+    found = load(config(folder), "train")
+    copy = found.images.clone()
+    assert found.checksum == cache.checksum(copy) and len(found.checksum) == 12
+    copy[5, 1, 2, 3] += 1
+    assert found.checksum != cache.checksum(copy)
+    assert cache.checksum(copy) != cache.checksum(copy.view(-1, 3, 64, 16))
+
+
+# Sources that are not the user's own
+
+
+def test_faces_are_rendered_once_from_two_seeds(monkeypatch):
+    run = RunConfig.from_params({"data": "faces", "resolution": 32, "images": 12, "n_real": 8})
+    train, reference = load(run, "train"), load(run, "reference")
+    assert torch.equal(train.images, faces.render(range(12), 32, faces.TRAIN_SEED))
+    assert torch.equal(reference.images, faces.render(range(8), 32, faces.REFERENCE_SEED))
+    assert (train.name, train.split, reference.split) == ("faces", "train", "held-out")
+    assert train.checksum != reference.checksum
+    monkeypatch.setattr(faces, "render", None)
+    assert torch.equal(load(run, "train").images, train.images)
+
+
+def test_faces_are_20000_unless_said_otherwise(monkeypatch):
+    def quick(indices, resolution, seed):
+        return torch.tensor(indices).view(-1, 1, 1, 1).expand(-1, 3, 2, 2).to(torch.uint8)
+
+    monkeypatch.setattr(faces, "render", quick)
+    found = load(RunConfig.from_params({"data": "faces"}), "train")
+    expected = (torch.arange(20_000) % 256).to(torch.uint8)
+    assert torch.equal(found.images[:, 0, 0, 0], expected)
+
+
+class FakeCifar10:
+    url = "https://example.org/cifar"
+
+    def __init__(self, root, train, download):
+        rng = np.random.default_rng(int(train))
+        self.data = rng.integers(0, 256, (60 if train else 30, 32, 32, 3), np.uint8)
+
+
+def test_cifar10_keeps_its_published_splits(monkeypatch):
+    monkeypatch.setattr(torchvision.datasets, "CIFAR10", FakeCifar10)
+    run = RunConfig.from_params({"data": "cifar10", "resolution": 32, "n_real": 10})
+    train, reference = load(run, "train"), load(run, "reference")
+    assert (train.name, train.split, reference.split) == ("cifar10", "train", "test")
+    assert (len(train), len(reference)) == (60, 10)
+
+    def rows(images):
+        return {image.tobytes() for image in images}
+
+    published = FakeCifar10("", True, False).data.transpose(0, 3, 1, 2)
+    assert rows(train.images.numpy()) == rows(published)
+    test = FakeCifar10("", False, False).data.transpose(0, 3, 1, 2)
+    assert rows(reference.images.numpy()) < rows(test)
+    assert rows(reference.images.numpy()) != rows(test[:10])
+    assert len(load(run.with_(n_real=500), "reference")) == 30
+    assert len(load(run.with_(images=25), "train")) == 25
+    # a cached set needs the data set no longer
+    monkeypatch.setattr(torchvision.datasets, "CIFAR10", None)
+    assert load(run, "train").checksum == train.checksum
+
+
+def test_celeba_is_read_from_where_torchvision_keeps_it(tmp_path, monkeypatch):
+    images = tmp_path / "data" / "celeba" / "img_align_celeba"
+    images.mkdir(parents=True)
+    fill(images, 9)
+
+    class FakeCelebA:
+        def __init__(self, root, split, download):
+            assert Path(root) == tmp_path / "data"
+            self.filename = [f"{i:03d}.png" for i in (range(6) if split == "train" else (6, 7, 8))]
+
+    monkeypatch.setattr(torchvision.datasets, "CelebA", FakeCelebA)
+    monkeypatch.setenv("FAGAN_DATA", str(tmp_path / "data"))
+    run = RunConfig.from_params({"data": "celeba", "resolution": 32, "n_real": 2})
+    assert sorted(numbers(load(run, "train"))) == list(range(6))
+    reference = load(run, "reference")
+    assert set(numbers(reference)) < {6, 7, 8} and len(reference) == 2
+    assert reference.split == "test"
+
+
+@pytest.mark.parametrize(
+    ("data", "way_out"), [("cifar10", "download=True.* or unpack http"), ("celeba", "data=folder")]
+)
+def test_a_missing_data_set_says_how_to_get_it(data, way_out, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UserError, match=f"not complete in data; .*{way_out}") as error:
+        load(RunConfig.from_params({"data": data}), "train")
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(("data", "kind"), [("cifar10", "CIFAR10"), ("celeba", "CelebA")])
+def test_a_failed_download_is_one_line(data, kind, tmp_path, monkeypatch):
+    def unreachable(self):
+        raise OSError("<urlopen error no route to host>\nsecond line")
+
+    monkeypatch.setattr(getattr(torchvision.datasets, kind), "download", unreachable)
+    run = RunConfig.from_params({"data": data, "data_path": str(tmp_path)})
+    with pytest.raises(UserError, match=r"could not be downloaded .*no route to host") as error:
+        load(run, "train", download=True)
+    assert "\n" not in str(error.value)
+
+
+# Batches
+
+
+def numbered(count: int, size: int = 4) -> torch.Tensor:
+    """uint8 (N, 3, size, size), number i holding i in every pixel but one column of zeros."""
+    images = torch.arange(count, dtype=torch.uint8).view(-1, 1, 1, 1).repeat(1, 3, size, size)
+    images[..., 0] = 0
+    return images
+
+
+def seen(batch: torch.Tensor) -> list[int]:
+    return to_uint8(batch)[:, 0, 0, 1].tolist()
+
+
+@settings(max_examples=40, deadline=None)
+@given(count=st.integers(1, 50), batch_size=st.integers(1, 60), seed=st.integers(0, 2**40))
+def test_every_epoch_holds_every_image_once(count, batch_size, seed):
+    batches = Batches(numbered(count), batch_size, seed)
+    steps = -(-3 * count // batch_size)
+    row = [number for step in range(steps) for number in seen(batches.at(step))]
+    assert len(row) == steps * batch_size
+    for epoch in range(3):
+        assert sorted(row[epoch * count : (epoch + 1) * count]) == list(range(count))
+    for step in range(steps):
+        assert batches.epoch_of(step) == step * batch_size // count
+
+
+@settings(max_examples=20, deadline=None)
+@given(
+    count=st.integers(1, 50),
+    batch_size=st.integers(1, 60),
+    steps=st.lists(st.integers(0, 10_000), min_size=1, max_size=5),
+)
+def test_a_batch_is_a_function_of_seed_and_step(count, batch_size, steps):
+    used = Batches(numbered(count), batch_size, 3, flip=True)
+    for step in steps:
+        resumed = Batches(numbered(count), batch_size, 3, flip=True)
+        assert torch.equal(used.at(step), resumed.at(step))
+
+
+def test_seeds_and_epochs_differ():
+    first, other = (Batches(numbered(200), 200, seed) for seed in (0, 1))
+    assert seen(first.at(0)) != seen(other.at(0))
+    assert seen(first.at(0)) != seen(first.at(1))
+    assert seen(first.at(0)) != sorted(seen(first.at(0)))
+    # consecutive seeds do not walk through each other's epochs
+    assert seen(first.at(1)) != seen(other.at(0))
+
+
+def test_a_batch_is_float_in_the_networks_range(folder):
+    images = torch.randint(0, 256, (10, 3, 8, 8), dtype=torch.uint8)
+    batch = Batches(images, 10, 0).at(0)
+    assert batch.dtype == torch.float32 and batch.shape == (10, 3, 8, 8)
+    order = Batches(images, 10, 0).indices(0)
+    assert torch.equal(batch, to_unit(images[torch.from_numpy(order)]))
+
+
+def test_half_of_the_images_are_mirrored():
+    images = numbered(101)[1:]  # number 0 is its own mirror
+    plain, flipped = Batches(images, 100, 0), Batches(images, 100, 0, flip=True)
+    mirrored = []
+    for step in range(20):
+        one, other = plain.at(step), flipped.at(step)
+        is_same = (one == other).flatten(1).all(1)
+        is_mirror = (one.flip(-1) == other).flatten(1).all(1)
+        assert (is_same ^ is_mirror).all()
+        mirrored.append(is_mirror)
+    mirrored = torch.stack(mirrored).float()
+    assert 0.45 < mirrored.mean() < 0.55
+    assert (mirrored.mean(1) - 0.5).abs().max() < 0.2
+    # no place in the batch is always mirrored, or never
+    assert (mirrored.mean(0) - 0.5).abs().max() < 0.5
+
+
+def test_batches_refuse_what_they_cannot_cut():
+    with pytest.raises(ValueError, match="uint8"):
+        Batches(torch.zeros(4, 3, 8, 8), 2, 0)
+    with pytest.raises(ValueError, match="N > 0"):
+        Batches(numbered(4)[:0], 2, 0)
+    with pytest.raises(ValueError, match="step -1"):
+        Batches(numbered(4), 2, 0).at(-1)
+
+
+def test_batches_come_from_the_mapped_cache(folder):
+    fill(folder, 20)
+    train = load(config(folder), "train")
+    batch = Batches(train.images, 18, seed=0).at(0)
+    assert sorted(to_uint8(batch)[:, 0, 16, 16].tolist()) == sorted(numbers(train))
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+def test_a_device_gives_the_same_batches():
+    images = torch.randint(0, 256, (50, 3, 8, 8), dtype=torch.uint8)
+    here, there = (Batches(images, 32, 0, flip=True, device=d) for d in ("cpu", "cuda"))
+    assert there.images.is_cuda and there.images.dtype == torch.uint8
+    for step in range(4):
+        assert torch.equal(here.at(step), there.at(step).cpu())
+
+
+def test_bytes_survive_the_round_trip():
+    levels = torch.arange(256, dtype=torch.uint8)
+    assert torch.equal(to_uint8(to_unit(levels)), levels)
+    assert to_unit(levels)[[0, 255]].tolist() == [-1, 1]
+    assert to_uint8(torch.tensor([-9.0, -1.0, 0.999, 1.0, 9.0])).tolist() == [0, 0, 255, 255, 255]
+    nearest = torch.tensor([100.4, 100.6]) / 127.5 - 1
+    assert to_uint8(nearest).tolist() == [100, 101]
+    assert to_uint8(to_unit(levels).bfloat16()).dtype == torch.uint8

@@ -1,0 +1,407 @@
+"""Distances against closed forms and torch-fidelity; sampling, references, scores."""
+
+import math
+import subprocess
+import sys
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from fagan.data import ImageSet
+from fagan.evaluate import (
+    Extractor,
+    NotFinite,
+    Statistics,
+    distances,
+    evaluating,
+    floor,
+    frechet_distance,
+    kernel_distance,
+    reference,
+    sample,
+    score,
+    statistics,
+)
+from fagan.evaluate.sampling import draw_latents
+from fagan.spectral_norm import spectral_norm
+
+
+def generator(seed: int = 0) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+def features(n: int, dim: int = 12, seed: int = 0, shift: float = 0.0) -> torch.Tensor:
+    g = generator(seed)
+    scales = torch.linspace(0.2, 3, dim)
+    return torch.randn(n, dim, generator=g) * scales + shift
+
+
+def gaussian(mean, covariance) -> Statistics:
+    mean = torch.as_tensor(mean, dtype=torch.float64)
+    return Statistics(mean, torch.as_tensor(covariance, dtype=torch.float64), 100)
+
+
+# ---------------------------------------------------------------- Fréchet
+
+
+def test_frechet_of_commuting_covariances():
+    basis = torch.linalg.qr(torch.randn(6, 6, generator=generator(), dtype=torch.float64)).Q
+    a = torch.tensor([4.0, 1.0, 9.0, 0.25, 0.0, 1e-6], dtype=torch.float64)
+    b = torch.tensor([1.0, 16.0, 9.0, 0.0, 2.0, 1e3], dtype=torch.float64)
+    mean_a, mean_b = torch.zeros(6), torch.arange(6.0)
+    distance = frechet_distance(
+        gaussian(mean_a, basis * a @ basis.T), gaussian(mean_b, basis * b @ basis.T)
+    )
+    expected = float((mean_a - mean_b).square().sum() + (a.sqrt() - b.sqrt()).square().sum())
+    assert distance == pytest.approx(expected, rel=1e-10)
+
+
+def test_frechet_of_covariances_that_do_not_commute():
+    # rank one each: C = u u^T, whose root of the product has the trace |u.v|
+    u, v = torch.tensor([1.0, 2.0, 0.0]), torch.tensor([0.5, -1.0, 3.0])
+    distance = frechet_distance(gaussian([0, 0, 0], u.outer(u)), gaussian([0, 0, 0], v.outer(v)))
+    assert distance == pytest.approx(float(u @ u + v @ v - 2 * abs(u @ v)), rel=1e-10)
+
+
+def test_frechet_of_a_shift_is_its_square():
+    x = features(500)
+    shifted = statistics(x.double() + 0.5)
+    assert frechet_distance(statistics(x), shifted) == pytest.approx(12 * 0.25, rel=1e-9)
+
+
+@pytest.mark.parametrize("n", [500, 9])  # 9 < 12 features: singular covariances
+def test_frechet_is_zero_for_the_same_images_and_symmetric(n):
+    a, b = statistics(features(n)), statistics(features(n, seed=1, shift=0.3))
+    assert frechet_distance(a, a) == pytest.approx(0, abs=1e-9)
+    assert frechet_distance(a, b) == pytest.approx(frechet_distance(b, a), rel=1e-9)
+    assert frechet_distance(a, b) > 0.1
+
+
+def test_frechet_where_images_are_fewer_than_features():
+    x, y = features(7, 40), features(9, 40, seed=1)
+    a, b = statistics(x), statistics(y)
+    root = torch.linalg.svdvals((x.double() - a.mean) @ (y.double() - b.mean).T)
+    expected = (a.mean - b.mean).square().sum() + (a.covariance + b.covariance).trace()
+    expected = float(expected - 2 * root.sum() / math.sqrt(6 * 8))
+    assert frechet_distance(a, b) == pytest.approx(expected, rel=1e-9)
+
+
+def test_frechet_and_statistics_equal_torch_fidelity():
+    fidelity = pytest.importorskip("torch_fidelity.metric_fid")
+    x, y = features(800, 40), features(600, 40, seed=1, shift=0.2).relu()
+    theirs = [fidelity.fid_features_to_statistics(z.double()) for z in (x, y)]
+    expected = fidelity.fid_statistics_to_metric(*theirs, verbose=False)[fidelity.KEY_METRIC_FID]
+    assert frechet_distance(statistics(x), statistics(y)) == pytest.approx(expected, rel=1e-6)
+    torch.testing.assert_close(statistics(x).covariance, torch.from_numpy(theirs[0]["sigma"]))
+
+
+def test_what_is_no_number_is_named_and_never_scored():
+    x = features(10)
+    x[3, 2], x[7] = float("nan"), float("inf")
+    for measure in (statistics, lambda z: kernel_distance(z, features(10), generator=generator())):
+        with pytest.raises(ValueError, match="2 of 10 images") as caught:
+            measure(x)
+        assert caught.type is NotFinite
+    with pytest.raises(ValueError, match="N >= 2"):
+        statistics(x[:1])
+    with pytest.raises(ValueError, match="same extractor"):
+        frechet_distance(statistics(features(5, 3)), statistics(features(5, 4)))
+    with pytest.raises(ValueError, match="below zero"):
+        frechet_distance(gaussian([0, 0], [[1, 0], [0, -1]]), gaussian([0, 0], torch.eye(2)))
+
+
+# ---------------------------------------------------------------- kernel distance
+
+
+def test_kernel_distance_of_whole_sets_equals_torch_fidelity():
+    fidelity = pytest.importorskip("torch_fidelity.metric_kid")
+    x, y = features(90), features(90, seed=1, shift=0.2)
+    arrays = (z.double().numpy() for z in (x, y))
+    expected = fidelity.kernel_mmd(*arrays, kid_kernel="poly", kid_kernel_poly_degree=3)
+    mean, deviation = kernel_distance(x, y, 3, 90, generator=generator())
+    assert mean == pytest.approx(float(expected), rel=1e-6)
+    assert deviation == pytest.approx(0, abs=1e-9)  # one possible subset
+
+
+@pytest.mark.parametrize("sizes", [(1500, 70, 30), (40, 70, 40)])
+def test_kernel_distance_by_matrix_equals_the_definition(sizes):
+    n, m, size = sizes
+    x, y = features(n).double(), features(m, seed=1).double()
+    rows = [torch.stack([torch.randperm(k)[:size] for _ in range(5)]) for k in (n, m)]
+    by_matrix = distances._mmd2_by_matrix(x, y, *rows)
+    torch.testing.assert_close(by_matrix, distances._mmd2_by_subset(x, y, *rows), rtol=1e-9, atol=0)
+
+
+def test_kernel_distance_is_unbiased_where_frechet_is_not():
+    kernel, frechet = {}, {}
+    for n in (20, 160):
+        pairs = [(features(n, seed=2 * s), features(n, seed=2 * s + 1)) for s in range(60)]
+        values = [kernel_distance(*p, 1, n, generator=generator())[0] for p in pairs]
+        kernel[n] = np.mean(values), np.std(values) / math.sqrt(60)
+        frechet[n] = np.mean([frechet_distance(*map(statistics, p)) for p in pairs])
+    assert all(abs(mean) < 3 * error for mean, error in kernel.values())
+    assert frechet[20] > 4 * frechet[160] > 0
+
+
+def test_kernel_distance_is_seeded_and_capped():
+    x, y = features(60), features(200, seed=1, shift=0.5)
+    first, again, other = (kernel_distance(x, y, 10, 50, generator=generator(s)) for s in (0, 0, 1))
+    assert first == again != other
+    assert first[1] > 0
+    assert kernel_distance(x, y, 1, 50, generator=generator())[1] == 0  # of the subsets: n, not n-1
+    # capped at the smaller set: the same as asking for its size
+    capped = kernel_distance(x, y, 10, 1000, generator=generator())
+    assert capped == kernel_distance(x, y, 10, 60, generator=generator())
+
+
+# ---------------------------------------------------------------- sampling
+
+
+class Tiny(nn.Module):
+    """Batch norm, PyTorch's spectral norm and the released one: all that evaluation could move."""
+
+    def __init__(self, latent_size=20):
+        super().__init__()
+        self.fc = nn.utils.parametrizations.spectral_norm(nn.Linear(latent_size, 8 * 16))
+        self.bn = nn.BatchNorm2d(8)
+        self.up = spectral_norm(nn.ConvTranspose2d(8, 3, 4, 2, 1), released=True)
+
+    def forward(self, z):
+        x = self.fc(z).view(-1, 8, 4, 4)
+        return torch.tanh(5 * self.up(self.bn(x)))
+
+
+def tiny() -> Tiny:
+    torch.manual_seed(3)
+    network = Tiny()
+    network(torch.randn(32, 20))  # batch norm's averages are no longer the start's
+    return network
+
+
+def test_image_i_depends_on_seed_and_i_alone():
+    network = tiny()
+    images = sample(network, 9, 20, seed=5, batch=9)
+    assert images.shape == (9, 3, 8, 8) and images.dtype == torch.uint8
+    assert images.float().std() > 20
+    for n, batch in ((9, 2), (4, 4), (9, 1)):
+        fewer = sample(network, n, 20, seed=5, batch=batch)
+        assert (fewer.int() - images[:n].int()).abs().max() <= 1
+    assert not torch.equal(images, sample(network, 9, 20, seed=6))
+    # the row, not the position in the stream, also where 16 does not divide the latents
+    for size in (1, 20, 128):
+        torch.testing.assert_close(draw_latents(3, size, 0), draw_latents(50, size, 0)[:3])
+    expected = torch.randn(7, 128, generator=generator(4))
+    torch.testing.assert_close(draw_latents(7, 128, 4), expected)
+
+
+def test_sampling_leaves_training_as_it_was():
+    def train(evaluate: bool):
+        network = tiny()
+        network.bn.eval()  # a mode of its own, to be kept
+        optimizer = torch.optim.Adam(network.parameters(), lr=1e-2)
+        for _ in range(4):
+            if evaluate:
+                sample(network, 6, 20, seed=0, batch=4)
+            optimizer.zero_grad()
+            network(torch.randn(8, 20)).square().mean().backward()
+            optimizer.step()
+        assert network.training and network.fc.training and not network.bn.training
+        return network.state_dict(), torch.get_rng_state()
+
+    (with_samples, rng_with), (without, rng_without) = train(True), train(False)
+    assert torch.equal(rng_with, rng_without)
+    assert with_samples.keys() == without.keys()
+    for name in without:
+        assert torch.equal(with_samples[name], without[name]), name
+
+
+def test_evaluating_restores_after_an_error_too():
+    network = tiny()
+    before = {k: v.clone() for k, v in network.state_dict().items()}
+    with pytest.raises(RuntimeError, match="mine"), evaluating(network):
+        assert not network.bn.training
+        network(torch.randn(4, 20))
+        raise RuntimeError("mine")
+    assert network.training and network.bn.training
+    assert all(torch.equal(v, before[k]) for k, v in network.state_dict().items())
+
+
+def test_pixels_are_clamped_and_what_is_no_number_is_refused():
+    class Constant(nn.Module):
+        def __init__(self, value):
+            super().__init__()
+            self.value = value
+
+        def forward(self, z):
+            return torch.full((len(z), 3, 2, 2), self.value)
+
+    values = {-7.0: 0, -1.0: 0, 1.0: 255, 3.0: 255, 0.5: 191}
+    for value, pixel in values.items():
+        assert sample(Constant(value), 2, 4, 0).unique().tolist() == [pixel]
+    with pytest.raises(NotFinite, match="NaN"):
+        sample(Constant(float("nan")), 2, 4, 0)
+
+
+# ---------------------------------------------------------------- references, scores, floors
+
+
+class Pixels:
+    """A stand-in network: the images' own pixels, and a list of the images it saw."""
+
+    def __init__(self):
+        self.seen = []
+
+    def __call__(self, images):
+        self.seen += images[:, 0, 0, 0].tolist()
+        return images.float().flatten(1)[:, ::16]
+
+
+def stand_in(**changes) -> Extractor:
+    extractor = Extractor("lite0", 8, 12, "none", "ab" * 32, Pixels())
+    return replace(extractor, **changes)
+
+
+def image_set(n=120, seed=0, checksum="c0ffee", split="test") -> ImageSet:
+    images = torch.randint(0, 256, (n, 3, 8, 8), generator=generator(seed), dtype=torch.uint8)
+    images[:, 0, 0, 0] = torch.arange(n, dtype=torch.uint8)  # its number, to recognise it by
+    return ImageSet(images=images, checksum=checksum, split=split, name="noise")
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path, monkeypatch):
+    monkeypatch.setenv("FAGAN_CACHE", str(tmp_path))
+    return tmp_path / "features"
+
+
+def test_a_reference_is_computed_once_and_says_what_it_is(cache):
+    data, extractor = image_set(), stand_in()
+    first = reference(data, 50, extractor)
+    assert len(extractor.network.seen) == 50 == len(set(extractor.network.seen))
+    again = reference(data, 50, extractor)
+    assert len(extractor.network.seen) == 50
+    assert torch.equal(first.features, again.features)
+    chosen = sorted(extractor.network.seen)
+    assert torch.equal(first.features, extractor(data.images[chosen]))
+    torch.testing.assert_close(again.statistics.mean, first.features.double().mean(0))
+    identity = (first.name, first.split, first.checksum, first.resolution, first.n_real)
+    assert identity == ("noise", "test", "c0ffee", 8, 50)
+    assert chosen != list(range(50))  # a folder may be sorted by class
+    assert [p.suffix for p in cache.iterdir()] == [".npz"]
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"checksum": "facade"},
+        {"n_real": 60},
+        {"extractor": {"weights_sha256": "cd" * 32}},
+        {"extractor": {"input_size": 16}},
+        {"extractor": {"resize": "another"}},
+    ],
+)
+def test_the_cache_key_holds_everything_that_matters(cache, changed):
+    reference(image_set(), 50, stand_in())
+    extractor = stand_in(network=Pixels(), **changed.get("extractor", {}))
+    data = image_set(checksum=changed.get("checksum", "c0ffee"))
+    reference(data, changed.get("n_real", 50), extractor)
+    assert extractor.network.seen and len(list(cache.iterdir())) == 2
+
+
+@pytest.mark.parametrize("damage", ["empty", "cut", "flipped", "other shape", "pickle"])
+def test_a_broken_cache_file_is_made_again(cache, damage):
+    data, extractor = image_set(), stand_in()
+    first = reference(data, 50, extractor)
+    (path,) = cache.iterdir()
+    content = bytearray(path.read_bytes())
+    if damage == "empty":
+        path.write_bytes(b"")
+    elif damage == "cut":
+        path.write_bytes(content[: len(content) // 2])
+    elif damage == "flipped":
+        content[len(content) // 2] ^= 1
+        path.write_bytes(content)
+    elif damage == "other shape":
+        np.savez(path, features=np.zeros((3, 12), np.float32))
+    else:
+        np.savez(path, features=np.array([{}], dtype=object))
+    extractor.network.seen.clear()
+    assert torch.equal(reference(data, 50, extractor).features, first.features)
+    assert len(extractor.network.seen) == 50
+    extractor.network.seen.clear()
+    reference(data, 50, extractor)
+    assert not extractor.network.seen and len(list(cache.iterdir())) == 1
+
+
+def test_a_score_names_what_it_compared():
+    extractor = stand_in()
+    ref = reference(image_set(), 500, extractor)
+    fakes = image_set(70, seed=1).images
+    result = score(fakes, ref, extractor, seed=4)
+    numbers = {k: result.pop(k) for k in ("fd_lite0", "kid_lite0", "kid_lite0_std")}
+    assert result == {
+        "n_fake": 70,
+        "n_real": 120,  # what there is, not what was asked for
+        "extractor": "lite0",
+        "input_size": 8,
+        "resize": "none",
+        "split": "test",
+        "eval_seed": 4,
+        "weights_sha256": "ab" * 32,
+    }
+    expected = frechet_distance(statistics(extractor(fakes)), ref.statistics)
+    assert numbers["fd_lite0"] == expected
+    assert "kid_lite0" not in score(fakes, ref, extractor, kid=False)
+    shuffled = score(fakes.flip(0), ref, extractor, seed=4)
+    assert shuffled["fd_lite0"] == pytest.approx(expected, rel=1e-9)
+    assert score(fakes, ref, extractor, seed=4)["kid_lite0"] == numbers["kid_lite0"]
+
+
+def test_fid_is_the_name_of_inception_alone():
+    extractor = stand_in(name="inception")
+    result = score(image_set(50, 1).images, reference(image_set(), 60, extractor), extractor)
+    assert {"fid", "kid_inception", "kid_inception_std"} <= result.keys()
+    assert not {"fd_lite0", "kid_lite0"} & result.keys()
+
+
+def test_scores_of_different_makes_are_refused():
+    ref = reference(image_set(), 60, stand_in())
+    fakes = image_set(50, 1).images
+    for change in ({"name": "inception"}, {"input_size": 16}, {"weights_sha256": "cd" * 32}):
+        with pytest.raises(ValueError, match=next(iter(change))):
+            score(fakes, ref, stand_in(**change))
+    with pytest.raises(ValueError, match="pixels"):
+        score(fakes[..., :4], ref, stand_in())
+
+
+def test_the_floor_compares_images_that_the_reference_does_not_hold():
+    # another split: n of the training images
+    extractor = stand_in()
+    ref = reference(image_set(), 60, extractor)
+    extractor.network.seen.clear()
+    train = image_set(200, seed=1, checksum="other", split="train")
+    result = floor(train, ref, 80, extractor)
+    assert (result["n_fake"], result["n_real"]) == (80, 60)
+    assert result.keys() == {"fd_lite0_floor", "kid_lite0_floor", "n_fake", "n_real"}
+    chosen = extractor.network.seen
+    assert len(set(chosen)) == 80
+    expected = score(train.images[sorted(chosen)], ref, extractor)
+    assert result["fd_lite0_floor"] == pytest.approx(expected["fd_lite0"], rel=1e-9)
+    assert result["kid_lite0_floor"] == pytest.approx(expected["kid_lite0"], rel=1e-6)
+
+    # a reference of the training images: two halves of them all
+    ref = reference(train, 150, extractor)
+    for n, expected in ((80, (80, 100)), (120, (100, 100))):
+        extractor.network.seen.clear()
+        result = floor(train, ref, n, extractor)
+        assert (result["n_fake"], result["n_real"]) == expected
+        assert len(set(extractor.network.seen)) == sum(expected) == len(extractor.network.seen)
+
+
+def test_the_path_of_every_run_imports_nothing_slow():
+    slow = "{'timm', 'torchvision', 'torchmetrics', 'torch_fidelity'}"
+    code = f"import sys, fagan.evaluate; sys.exit(', '.join({slow} & sys.modules.keys()) or None)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr

@@ -1,0 +1,235 @@
+"""The extractors: the right network, verified weights, and features that see what they should."""
+
+import hashlib
+import io
+from dataclasses import replace
+
+import pytest
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from fagan.config import UserError
+from fagan.evaluate import (
+    MissingWeights,
+    features,
+    frechet_distance,
+    inception,
+    inception_available,
+    lite0,
+    statistics,
+)
+from fagan.faces import render
+
+
+@pytest.fixture(scope="module")
+def extractor():
+    return lite0()
+
+
+@pytest.fixture(scope="module")
+def faces():
+    return render(range(300), 64, seed=1)
+
+
+# ---------------------------------------------------------------- lite0
+
+
+def original_lite0(weights: dict, x: torch.Tensor) -> torch.Tensor:
+    """The original code's network, from its own keys: a slow copy without modules."""
+
+    def convolve(x, name, stride=1, groups=1):
+        w = weights[f"{name}.weight"]
+        size = -(-x.shape[-1] // stride)
+        missing = max((size - 1) * stride + w.shape[-1] - x.shape[-1], 0)  # TensorFlow's "same"
+        low, high = missing // 2, missing - missing // 2
+        return F.conv2d(F.pad(x, (low, high, low, high)), w, stride=stride, groups=groups)
+
+    def norm(x, name):
+        w = {k: weights[f"{name}.{k}"] for k in ("running_mean", "running_var", "weight", "bias")}
+        return F.batch_norm(x, **w, eps=1e-3)
+
+    strides = [1, 2, 1, 2, 1, 2, 1, 1, 1, 1, 1, 2, 1, 1, 1, 1]
+    x = F.relu6(norm(convolve(x, "_conv_stem", 2), "_bn0"))
+    for i, stride in enumerate(strides):
+        block, before = f"_blocks.{i}", x
+        if f"{block}._expand_conv.weight" in weights:
+            x = F.relu6(norm(convolve(x, f"{block}._expand_conv"), f"{block}._bn0"))
+        x = convolve(x, f"{block}._depthwise_conv", stride, groups=x.shape[1])
+        x = norm(convolve(F.relu6(norm(x, f"{block}._bn1")), f"{block}._project_conv"),
+                 f"{block}._bn2")  # fmt: skip
+        if x.shape == before.shape:
+            x = x + before
+    return x.mean((2, 3))
+
+
+def test_lite0_is_the_original_network_on_its_own_weights(extractor, faces):
+    weights = features._verified(features._lite0_path(), features.LITE0_SHA256)
+    assert len(weights) == 296
+    assert weights["_conv_stem.weight"].shape == (32, 3, 3, 3)
+    expected = original_lite0(weights, (faces[:8].float() / 255 - 0.5) / 0.5)
+    got = extractor(faces[:8])
+    assert got.shape == (8, 320) and got.dtype == torch.float32
+    torch.testing.assert_close(got, expected, rtol=1e-3, atol=1e-3)
+    assert got.std(0).min() > 0  # every feature tells images apart
+
+
+def test_lite0_is_a_function_of_each_image_alone(extractor, faces):
+    few = faces[:20]
+    expected, threads = extractor(few), torch.get_num_threads()
+    same = {"rtol": 1e-4, "atol": 1e-4}
+    for batch_size in (1, 7, 20):
+        torch.testing.assert_close(replace(extractor, batch_size=batch_size)(few), expected, **same)
+    torch.testing.assert_close(extractor(few.flip(0)).flip(0), expected, **same)
+    try:
+        torch.set_num_threads(2)
+        torch.testing.assert_close(extractor(few), expected, **same)
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(threads)
+
+
+def test_lite0_leaves_the_surroundings_and_they_leave_it(faces):
+    state = torch.get_rng_state()
+    before = torch.backends.mkldnn.conv.fp32_precision, torch.backends.cudnn.conv.fp32_precision
+    extractor = lite0()
+    expected = extractor(faces[:4])
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        torch.testing.assert_close(extractor(faces[:4]), expected, rtol=1e-5, atol=1e-5)
+    assert torch.equal(state, torch.get_rng_state()) and torch.is_grad_enabled()
+    after = torch.backends.mkldnn.conv.fp32_precision, torch.backends.cudnn.conv.fp32_precision
+    assert after == before
+    assert not expected.requires_grad
+
+
+def test_lite0_resizes_any_size_with_antialiasing(extractor, faces):
+    # a checkerboard of single pixels is grey once it is shrunk as it should be; three to one,
+    # resizing without antialiasing picks every third pixel and keeps a checkerboard
+    def board(size):
+        pixels = (torch.arange(size)[:, None] + torch.arange(size)) % 2 * 255
+        return pixels.to(torch.uint8).expand(1, 3, size, size)
+
+    grey = extractor(torch.full((1, 3, 64, 64), 127, dtype=torch.uint8))
+    shrunk, kept = extractor(board(192)), extractor(board(64))
+    assert (shrunk - grey).norm() < 0.2 * (kept - grey).norm()
+    # shapes of all kinds, and an enlarged face stays near itself
+    assert extractor(torch.zeros(2, 3, 40, 90, dtype=torch.uint8)).shape == (2, 320)
+    large = faces[:16].repeat_interleave(2, 2).repeat_interleave(2, 3)
+    near = (extractor(large) - extractor(faces[:16])).norm()
+    far = (extractor(faces[:16]) - extractor(faces[16:32])).norm()
+    assert near < 0.5 * far
+
+
+def test_lite0_refuses_what_it_cannot_read(extractor, faces):
+    for bad in (faces[:2].float(), faces[0], faces[:2, :1]):
+        with pytest.raises(ValueError, match="uint8"):
+            extractor(bad)
+    with pytest.raises(UserError, match="at least 32"):
+        lite0(input_size=16)
+
+
+def test_lite0_refuses_other_weights(tmp_path, monkeypatch):
+    content = bytearray(features._lite0_path().read_bytes())
+    content[len(content) // 2] ^= 1
+    copy = tmp_path / features.LITE0_FILE
+    copy.write_bytes(content)
+    monkeypatch.setattr(features, "_lite0_path", lambda: copy)
+    monkeypatch.setattr(torch, "load", lambda *a, **k: pytest.fail("read before it was verified"))
+    with pytest.raises(UserError, match="57934424"):
+        lite0()
+
+
+def damage(images: torch.Tensor, how: str, level: int) -> torch.Tensor:
+    """Level 1, 2, 3 of a degradation; the same noise at every level."""
+    g = torch.Generator().manual_seed(level)
+    if how == "blur":
+        small = F.avg_pool2d(images.float(), 2**level)
+        return F.interpolate(small, images.shape[-1], mode="bilinear").round().to(torch.uint8)
+    if how == "noise":
+        noise = torch.randn(images.shape, generator=g) * 8 * 2**level
+        return (images + noise).clamp(0, 255).to(torch.uint8)
+    share = len(images) * level // 4  # that many images upside down
+    return torch.cat([images[:share].flip(2), images[share:]])
+
+
+@pytest.mark.parametrize("how", ["blur", "noise", "contamination"])
+def test_the_distance_grows_with_every_damage(extractor, faces, how):
+    real, made = statistics(extractor(faces[:150])), faces[150:]
+    distances = [frechet_distance(statistics(extractor(made)), real)]
+    for level in (1, 2, 3):
+        damaged = statistics(extractor(damage(made, how, level)))
+        distances.append(frechet_distance(damaged, real))
+    assert distances == sorted(distances)
+    assert distances[-1] > 1.5 * distances[0], distances
+
+
+# ---------------------------------------------------------------- inception
+
+
+@pytest.fixture
+def no_weights(tmp_path, monkeypatch):
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    monkeypatch.delenv("FAGAN_INCEPTION", raising=False)
+    folder = tmp_path / "hub" / "checkpoints"
+    folder.mkdir(parents=True)
+    return folder
+
+
+def test_missing_inception_weights_are_one_line_of_what_to_do(no_weights):
+    assert not inception_available()
+    with pytest.raises(MissingWeights) as caught:
+        inception()
+    line = str(caught.value)
+    assert "\n" not in line and isinstance(caught.value, UserError)
+    for word in (features.INCEPTION_FILE, "hub/checkpoints", "sha256 must start with 6726825d"):
+        assert word in line
+
+
+def test_inception_refuses_another_file_before_reading_it(no_weights, monkeypatch, tmp_path):
+    (no_weights / features.INCEPTION_FILE).write_bytes(b"cos\nsystem\n(S'false'\ntR.")
+    monkeypatch.setattr(torch, "load", lambda *a, **k: pytest.fail("read before it was verified"))
+    assert inception_available()
+    with pytest.raises(UserError, match=r"not loaded.*not 6726825d"):
+        inception()
+    # the same where the file is named
+    other = tmp_path / "mine.pth"
+    other.write_bytes(b"x")
+    monkeypatch.setenv("FAGAN_INCEPTION", str(other))
+    with pytest.raises(UserError, match=r"mine.pth .*not 6726825d"):
+        inception()
+    with pytest.raises(MissingWeights):
+        inception(weights=tmp_path / "nowhere.pth")
+
+
+def test_inception_loads_a_file_of_its_keys_and_sees_images(no_weights, monkeypatch, faces):
+    fidelity = pytest.importorskip("torch_fidelity.feature_extractor_inceptionv3")
+    network_class = fidelity.FeatureExtractorInceptionV3
+    # He initialisation: PyTorch's own fades to features of 1e-10 over 94 layers, which mean nothing
+    empty = io.BytesIO()
+    torch.save({}, empty)
+    empty.seek(0)
+    with monkeypatch.context() as patch, torch.random.fork_rng(devices=[]):
+        patch.setattr(network_class, "load_state_dict", lambda self, state: None)
+        network = network_class("random", ["2048"], empty)
+        torch.manual_seed(0)
+        for module in network.modules():
+            if isinstance(module, nn.Conv2d):
+                fan_in = module.weight[0].numel()
+                module.weight.normal_(std=(2 / fan_in) ** 0.5)
+    state = network.state_dict()
+    assert len(state) == 566
+    path = no_weights / features.INCEPTION_FILE
+    torch.save(state, path)
+    sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
+    monkeypatch.setattr(features, "INCEPTION_SHA256", sha256)
+
+    random_state = torch.get_rng_state()
+    extractor = inception()
+    assert torch.equal(random_state, torch.get_rng_state())
+    assert (extractor.name, extractor.input_size, extractor.dim) == ("inception", 299, 2048)
+    assert extractor.weights_sha256 == sha256 and "antialias=False" in extractor.resize
+    got = extractor(faces[:3])
+    assert got.shape == (3, 2048) and got.dtype == torch.float32
+    assert torch.isfinite(got).all() and got.std() > 0.01
+    assert (got[0] - got[1]).norm() > 0.01 * got[0].norm()
+    torch.testing.assert_close(got, network(faces[:3])[0], rtol=1e-3, atol=1e-3)

@@ -1,0 +1,83 @@
+"""Coherence of the procedural faces: it sees each tie break, and only that one."""
+
+import math
+
+import pytest
+import torch
+from torch.nn import functional as F
+
+from fagan.evaluate import coherence
+from fagan.evaluate.ties import _agreement
+from fagan.faces import render
+
+N = 400
+
+
+@pytest.fixture(scope="module")
+def real():
+    return render(range(N), 32, seed=1)
+
+
+@pytest.fixture(scope="module")
+def other():
+    return render(range(N), 32, seed=2)
+
+
+def test_real_faces_keep_both_ties(real, other):
+    scores = coherence(other, real)
+    assert scores.keys() == {
+        "coherence_eyes",
+        "coherence_outfit",
+        "signal_eyes",
+        "signal_outfit",
+    }
+    assert all(value == pytest.approx(1, abs=0.12) for value in scores.values()), scores
+
+
+@pytest.mark.parametrize("tie, kept", [("eyes", "outfit"), ("outfit", "eyes")])
+def test_one_broken_tie_is_seen_and_the_other_stays(real, other, tie, kept):
+    broken = render(range(N), 32, seed=2, mismatch=tie)
+    scores = coherence(broken, real)
+    assert abs(scores[f"coherence_{tie}"]) < 0.12
+    assert scores[f"coherence_{kept}"] == pytest.approx(1, abs=0.08)
+    assert all(scores[f"signal_{t}"] > 0.8 for t in (tie, kept))
+    half = torch.cat([broken[: N // 2], other[N // 2 :]])
+    assert 0.3 < coherence(half, real)[f"coherence_{tie}"] < 0.7
+
+
+def test_a_coherence_without_a_signal_is_told(real, other):
+    """What looks coherent and is not: equal images, few images, irises that are not drawn."""
+    equal = torch.full_like(real, 120)
+    scores = coherence(equal, real)
+    assert math.isnan(scores["coherence_eyes"]) and math.isnan(scores["coherence_outfit"])
+    assert scores["signal_eyes"] < 1e-3 and scores["signal_outfit"] < 1e-3
+
+    collapsed = coherence(real[:10].repeat(N // 10, 1, 1, 1), real)
+    assert collapsed["signal_eyes"] < 0.1 and collapsed["signal_outfit"] < 0.1
+
+    blurred = F.avg_pool2d(other.float(), 16).repeat_interleave(16, 2).repeat_interleave(16, 3)
+    assert coherence(blurred.to(torch.uint8), real)["signal_eyes"] < 0.5
+
+
+def test_order_of_the_images_does_not_matter(real, other):
+    shuffled = other[torch.randperm(N, generator=torch.Generator().manual_seed(0))]
+    for name, value in coherence(other, real).items():
+        assert coherence(shuffled, real)[name] == pytest.approx(value, rel=1e-5)
+
+
+def test_agreement_equals_its_definition():
+    g = torch.Generator().manual_seed(0)
+    a, b = torch.rand(30, 3, generator=g).double(), torch.rand(30, 3, generator=g).double()
+    b = (a + b) / 2
+    tied = sum(abs(a[i, c] - b[i, c]) for i in range(30) for c in range(3)) / 30
+    apart = [
+        abs(a[i, c] - b[j, c]) for i in range(30) for j in range(30) for c in range(3) if i != j
+    ]
+    assert _agreement(a, b) == pytest.approx(float(1 - tied / (sum(apart) / (30 * 29))))
+
+
+def test_what_holds_no_ties_is_no_reference(real):
+    with pytest.raises(ValueError, match="tie its eyes"):
+        coherence(real, torch.full_like(real, 7))
+    with pytest.raises(ValueError, match="against a reference"):
+        coherence(real[..., :16, :16], real)

@@ -1,0 +1,291 @@
+"""The analysis templates executed on synthetic records, and the pages made of them.
+
+The three notebooks are executed once for this whole file.
+"""
+
+import json
+import re
+import sys
+from html.parser import HTMLParser
+from pathlib import Path
+
+import nbformat
+import pytest
+from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
+from records_factory import ARMS, make_ablation
+
+from fagan import report
+from fagan.environment import ROOT
+from fagan.errors import UserError
+
+FIGURES = {"comparison": 5, "alpha": 2, "samples": 3 + 4}
+TEMPLATES = sorted((ROOT / "notebooks" / "analysis").glob("*.ipynb"))
+MACHINE = re.compile(
+    r"(?<![\w.~-])(?:/home/|/root\b|/Users/|/tmp/|/var/|"
+    + "|".join(re.escape(path) for path in (str(ROOT), sys.prefix, str(Path.home()) + "/"))
+    + ")"
+)
+PIXEL = (
+    "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk"
+    "+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
+)
+
+
+@pytest.fixture(scope="session")
+def ablation(tmp_path_factory):
+    """Folder of a synthetic ablation with its analyses and its report made."""
+    results = tmp_path_factory.mktemp("machine") / "results"
+    folder = make_ablation(results, data_path=str(results / "private" / "photos.zip"))
+    run = folder / "runs" / "fagan-seed0"
+    nbformat.write(_run_notebook(), run / "train.ipynb")
+    for notebook in FIGURES:
+        report.analyse("tiny", notebook, results)
+    report.report("tiny", results)
+    return folder
+
+
+def _run_notebook():
+    """What a run leaves: a line, a message, a picture without a text alternative, a last value."""
+    outputs = [
+        new_output("stream", name="stdout", text="step 40/400  \x1b[1mfd_lite0\x1b[0m 90.0\n"),
+        new_output("stream", name="stderr", text="a message\n"),
+        new_output("display_data", {"image/png": PIXEL, "text/plain": "<Figure size 10x10>"}),
+        new_output("execute_result", {"text/html": "<table><td>last</td></table>"}),
+    ]
+    return new_notebook(
+        cells=[
+            new_markdown_cell("# One run"),
+            new_code_cell("train(config)", outputs=outputs, execution_count=1),
+        ]
+    )
+
+
+class Page(HTMLParser):
+    """Everything in a page that a browser would load or that a reader needs."""
+
+    def __init__(self, path: Path):
+        super().__init__()
+        self.loads, self.links, self.tags, self.images = [], [], [], []
+        self.text = path.read_text(encoding="utf-8")
+        self.feed(self.text)
+
+    def handle_starttag(self, tag, attributes):
+        attributes = dict(attributes)
+        self.tags.append(tag)
+        if tag == "img" or (tag == "svg" and attributes.get("role") == "img"):
+            self.images.append(attributes.get("alt") or attributes.get("aria-label"))
+        for name in ("src", "srcset", "href", "xlink:href", "data", "poster", "action"):
+            value = attributes.get(name, "")
+            if value and not value.startswith(("data:", "#")):
+                (self.links if tag == "a" else self.loads).append(value)
+
+
+def pages(folder):
+    return sorted([*folder.glob("analysis/*.html"), *folder.glob("report/**/*.html")])
+
+
+# The templates
+
+
+def test_there_is_a_template_for_every_question():
+    assert report.analyses()[:3] == ["comparison", "alpha", "samples"]
+
+
+@pytest.mark.parametrize("path", TEMPLATES, ids=lambda path: path.stem)
+def test_templates_are_small_and_hold_no_outputs(path):
+    book = nbformat.read(path, as_version=4)
+    nbformat.validate(book)
+    code = [cell for cell in book.cells if cell.cell_type == "code"]
+    assert len(book.cells) <= 12
+    assert all(not cell.outputs and cell.execution_count is None for cell in code)
+    assert all(len(cell.source.splitlines()) <= 12 for cell in code)
+    tagged = [cell for cell in code if "parameters" in cell.metadata.get("tags", [])]
+    names = [line.split(" = ")[0] for line in tagged[0].source.splitlines()]
+    assert len(tagged) == 1 and names == ["ablation", "results"]
+    assert all("  # " in line for line in tagged[0].source.splitlines())
+    assert book.metadata["kernelspec"]["name"] == "python3"
+    assert report.heading(book).endswith("?")
+    assert not MACHINE.search(path.read_text())
+
+
+# The executed notebooks
+
+
+@pytest.mark.parametrize("name", FIGURES)
+def test_executed_in_order_without_errors(ablation, name):
+    path = ablation / "analysis" / f"{name}.ipynb"
+    book = nbformat.read(path, as_version=4)
+    code = [cell for cell in book.cells if cell.cell_type == "code"]
+    outputs = [output for cell in code for output in cell.outputs]
+    assert [cell.execution_count for cell in code] == list(range(1, len(code) + 1))
+    assert not [out for out in outputs if out.output_type == "error" or out.get("name") == "stderr"]
+    assert sum("image/svg+xml" in out.get("data", {}) for out in outputs) == FIGURES[name]
+    assert not MACHINE.search(path.read_text())
+    assert "photos.zip" not in path.read_text()
+    given = next(cell for cell in code if "injected-parameters" in cell.metadata.get("tags", []))
+    assert 'results = "results"' in given.source
+    assert "nan" not in " ".join(
+        out["data"].get("text/markdown", "") for out in outputs if "data" in out
+    )
+
+
+def test_tables_and_figures_are_written(ablation):
+    assert {path.name for path in (ablation / "tables").iterdir()} == {
+        "alpha_reach.csv",
+        "best_and_last.csv",
+        "failures.csv",
+        "final_scores.csv",
+        "last_alphas.csv",
+        "paired_differences.csv",
+        "summary.csv",
+    }
+    figures = [path.name for path in (ablation / "figures").iterdir()]
+    assert len(figures) == sum(FIGURES.values()) and all("." != name[0] for name in figures)
+    assert not list(ablation.rglob(".*"))  # nothing half-written is left
+
+
+# The pages
+
+
+def test_every_page_is_there(ablation):
+    names = {path.relative_to(ablation).as_posix() for path in pages(ablation)}
+    analysis = {f"analysis/{name}.html" for name in FIGURES}
+    assert names == analysis | {f"report/{name}.html" for name in FIGURES} | {
+        "report/index.html",
+        "report/runs/fagan-seed0.html",
+    }
+
+
+def test_pages_load_nothing(ablation):
+    for path in pages(ablation):
+        page = Page(path)
+        assert page.loads == [], path
+        assert not {"script", "link", "iframe", "object", "base"} & set(page.tags), path
+        styles = re.sub(r'"data:[^"]*"', "", page.text)
+        assert "@import" not in styles
+        assert all(inner.startswith("#") for inner in re.findall(r"url\(['\"]?([^)]*)", styles))
+        assert page.text.count("<html") == 1 and page.text.count("<h1") == 1
+
+
+def test_links_lead_to_files_of_the_same_folder(ablation):
+    for path in pages(ablation):
+        links = Page(path).links
+        assert links
+        for link in links:
+            assert not re.match(r"\w+:", link)
+            assert (path.parent / link.split("#")[0]).exists(), (path, link)
+            if path.is_relative_to(ablation / "report"):
+                assert (path.parent / link).resolve().is_relative_to(ablation / "report")
+
+
+def test_every_image_has_words(ablation):
+    for name, count in FIGURES.items():
+        images = Page(ablation / "analysis" / f"{name}.html").images
+        assert len(images) == count and all(alt and len(alt) > 10 for alt in images)
+    images = Page(ablation / "report" / "index.html").images
+    assert len(images) == 2 + 11 and all(images)  # two figures, a thumbnail per begun run
+    run = Page(ablation / "report" / "runs" / "fagan-seed0.html")
+    assert run.images == ["Figure size 10x10"] and "step 40/400" in run.text
+    assert "<td>last</td>" in run.text  # a cell's last value is an output, too
+
+
+def test_pages_hold_no_path_of_this_machine(ablation):
+    for path in pages(ablation):
+        text = re.sub(r"data:image/\w+;base64,[\w+/=\s]+", "", path.read_text())
+        assert not MACHINE.search(text), (path, MACHINE.search(text))
+
+
+def test_figures_follow_the_theme(ablation):
+    text = (ablation / "analysis" / "comparison.html").read_text()
+    drawn = "".join(re.findall(r"<svg.*?</svg>", text, flags=re.S))
+    assert "currentColor" in drawn and "var(--page)" in drawn
+    assert "#1f2328" not in drawn and "#ffffff" not in drawn
+    assert not re.search(r'<g id="', drawn)
+    assert "prefers-color-scheme: dark" in text
+
+
+def test_front_page_tells_every_run(ablation):
+    text = (ablation / "report" / "index.html").read_text()
+    assert "9 of 12 runs are done (1 diverged, 1 unfinished, 1 not begun)" in text
+    for label in ("DCGAN", "SAGAN", "FAGAN", "FAGAN relativistic"):
+        assert text.count(f"<b>{label}, seed ") == 3
+    assert 'href="runs/fagan-seed0.html"' in text and "diverged at step 224" in text
+    assert "FAGAN has the lowest mean FD, 71.0" in text
+
+
+def test_report_without_analyses(tmp_path):
+    make_ablation(tmp_path, arms={"fagan": ARMS["fagan"]}, seeds=1, grids=0)
+    page = Page(report.report("tiny", tmp_path))
+    assert page.text.count("not made yet") == len(report.analyses())
+    assert page.links == ["index.html"]
+
+
+# Failures
+
+
+def test_a_failing_notebook_says_why_and_where(tmp_path, monkeypatch):
+    cells = [
+        new_code_cell('ablation, results = "", ""', metadata={"tags": ["parameters"]}),
+        new_code_cell('raise LookupError(f"first\\nno {ablation} in {results}")'),
+    ]
+    (tmp_path / "templates").mkdir()
+    nbformat.write(new_notebook(cells=cells), tmp_path / "templates" / "broken.ipynb")
+    monkeypatch.setattr(report.analysis, "ANALYSIS", tmp_path / "templates")
+    with pytest.raises(UserError, match=r"unknown notebook 'broke'; did you mean 'broken'"):
+        report.analyse("tiny", "broke", tmp_path)
+    with pytest.raises(report.RunError) as failure:
+        report.analyse("tiny", "broken", tmp_path)
+    executed = tmp_path / "tiny" / "analysis" / "broken.ipynb"
+    assert str(failure.value) == f"broken failed: LookupError: no tiny in results; see {executed}"
+    assert [path.name for path in executed.parent.iterdir()] == ["broken.ipynb"]
+    assert "LookupError" in executed.read_text() and not MACHINE.search(executed.read_text())
+
+
+# Scrubbing and rendering
+
+
+def test_scrub_replaces_whole_paths_the_longest_first():
+    text = "/r/repo/.venv/lib/x.py and /r/repo/fagan, /r/repository, x/r/repo file:///r/repo"
+    book = new_notebook(cells=[new_code_cell("1", outputs=[new_output("stream", text=text)])])
+    report.scrub(book, {"/r/repo": ".", "/r/repo/.venv": ".venv", "/r": "~"})
+    assert book.cells[0].outputs[0].text == (
+        ".venv/lib/x.py and ./fagan, ~/repository, x/r/repo file://."
+    )
+
+
+def test_scrub_leaves_images_alone():
+    outputs = [new_output("display_data", {"image/png": "ab/r/repo/cd", "text/plain": "/r/repo"})]
+    book = new_notebook(cells=[new_code_cell("1", outputs=outputs)])
+    report.scrub(book, {"/r/repo": "."})
+    assert book.cells[0].outputs[0].data == {"image/png": "ab/r/repo/cd", "text/plain": "."}
+
+
+def test_scrub_file_takes_the_results_folder_and_the_data_with_it(tmp_path):
+    outside = tmp_path / "out"
+    text = f"{outside}/a/runs {tmp_path}/photos.zip {ROOT}/fagan {sys.prefix}/bin"
+    text += "\n/tmp/ipykernel_12/345.py:3: a warning"
+    book = new_notebook(cells=[new_markdown_cell(text)])
+    book.metadata["papermill"] = {"parameters": {"results": str(outside)}}
+    nbformat.write(book, tmp_path / "train.ipynb")
+    report.scrub_file(tmp_path / "train.ipynb", str(tmp_path / "photos.zip"))
+    cell = nbformat.read(tmp_path / "train.ipynb", as_version=4).cells[0]
+    assert cell.source == "results/a/runs photos.zip ./fagan .venv/bin\n<cell>:3: a warning"
+
+
+def test_data_paths_are_found_in_a_plan(tmp_path):
+    plan = {
+        "runs": [{"config": {"data_path": "/d/a.zip"}}, {"data_path": "/d/b"}, {"data_path": ""}]
+    }
+    (tmp_path / "plan.json").write_text(json.dumps(plan))
+    assert report.data_paths(tmp_path) == ["/d/a.zip", "/d/b"]
+    assert report.machine_paths(["/d/a.zip"])["/d/a.zip"] == "a.zip"
+
+
+def test_render_shows_errors_and_escapes(tmp_path):
+    error = new_output("error", ename="ValueError", evalue="<x>", traceback=["ValueError: <x>"])
+    cells = [new_markdown_cell("# A & B"), new_code_cell("f('<y>')", outputs=[error])]
+    nbformat.write(new_notebook(cells=cells), tmp_path / "a.ipynb")
+    page = report.render(tmp_path / "a.ipynb", tmp_path / "a.html", site="<s>").read_text()
+    assert "ValueError: &lt;x&gt;" in page and "<x>" not in page and "<y>" not in page
+    assert "<title>A &amp; B" in page and "&lt;s&gt;" in page
+    assert [path.name for path in tmp_path.glob(".*")] == []

@@ -1,0 +1,300 @@
+"""Seed statistics: closed forms, known values, and what happens to runs that are not done."""
+
+import itertools
+import json
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+import pytest
+from records_factory import ARMS, FLOOR, final_score, make_ablation
+
+from fagan import readings, tables
+from fagan.records import load_runs
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory):
+    results = tmp_path_factory.mktemp("tables")
+    make_ablation(results, grids=0)
+    return load_runs("tiny", results)
+
+
+@pytest.fixture(scope="module")
+def empty(tmp_path_factory):
+    """An ablation whose runs have begun and recorded nothing."""
+    results = tmp_path_factory.mktemp("empty")
+    ids = [f"{arm}-seed{seed}" for arm in ARMS for seed in range(2)]
+    folder = make_ablation(results, seeds=2, unfinished=ids, diverged=(), not_begun=(), grids=0)
+    for path in folder.glob("runs/*/*.csv"):
+        path.unlink()
+    return load_runs("tiny", results)
+
+
+# The interval
+
+
+@pytest.mark.parametrize(
+    ("values", "method", "low", "high"),
+    [
+        ([], "no seed", np.nan, np.nan),
+        ([3.0], "one seed", np.nan, np.nan),
+        ([3.0, 1.0], "range", 1, 3),
+        ([3.0, 1.0, 2.0], "range", 1, 3),
+        ([3.0, np.nan, None, np.inf, 1.0], "range", 1, 3),
+        ([2.0] * 6, "bootstrap", 2, 2),
+    ],
+)
+def test_interval_of_few_values(values, method, low, high):
+    interval = tables.bootstrap_interval(values)
+    assert interval.method == method
+    assert (interval.low, interval.high) == pytest.approx((low, high), nan_ok=True)
+
+
+def test_bootstrap_is_that_of_all_resamples():
+    values = [1.0, 2.0, 4.0, 8.0, 16.0]
+    means = [np.mean(drawn) for drawn in itertools.product(values, repeat=5)]
+    interval = tables.bootstrap_interval(values)
+    assert interval.method == "bootstrap" and interval.n == 5
+    assert [interval.low, interval.high] == pytest.approx(
+        np.percentile(means, [2.5, 97.5]), rel=0.05
+    )
+
+
+def test_bootstrap_of_many_is_the_normal_one():
+    values = np.random.default_rng(1).normal(10, 3, 400)
+    interval = tables.bootstrap_interval(values, confidence=0.9)
+    half = 1.645 * values.std() / 20
+    assert (interval.low, interval.high) == pytest.approx(
+        (values.mean() - half, values.mean() + half), abs=0.05
+    )
+    assert interval == tables.bootstrap_interval(values, confidence=0.9)
+
+
+def test_range_is_where_the_bootstrap_says_the_same():
+    # at 80 % three values are enough for the tail of 1/27 to fall outside
+    assert tables.bootstrap_interval([1, 2, 3], confidence=0.8).method == "bootstrap"
+    assert tables.bootstrap_interval([1, 2, 3], confidence=0.95).method == "range"
+
+
+# Tables
+
+
+def test_final_scores_keep_every_run_and_its_status(runs):
+    scores = tables.final_scores(runs)
+    assert list(scores["arm"]) == [arm for arm in ARMS for _ in range(3)][:-1]
+    lost = scores[scores["value"].isna()]
+    assert dict(zip(lost["run_id"], lost["status"], strict=True)) == {
+        "sagan-seed2": "diverged",
+        "fagan-relativistic-seed1": "unfinished",
+    }
+    for row in scores.dropna(subset=["value"]).itertuples():
+        assert row.value == final_score(row.arm, row.seed)
+
+
+def test_a_diverged_run_has_no_final_score_even_where_one_was_recorded(runs):
+    frame = runs.runs.assign(fd_lite0=1.0)
+    scores = tables.final_scores(replace(runs, runs=frame))
+    assert scores.loc[scores["status"] != "done", "value"].isna().all()
+
+
+def test_summary_against_closed_forms(runs):
+    table = tables.summary(runs).set_index("arm")
+    assert list(table.index) == list(ARMS)
+    assert list(table.loc["fagan", ["n", "done", "runs", "interval"]]) == [3, 3, 3, "range"]
+    assert table.loc["fagan", "fd_lite0"] == 71  # of 70, 74 and 69
+    assert list(table.loc["fagan", ["fd_lite0_low", "fd_lite0_high"]]) == [69, 74]
+    assert list(table.loc["sagan", ["n", "diverged", "fd_lite0"]]) == [2, 1, 83]
+    assert np.isnan(table.loc["sagan", "seed 2"])
+    row = table.loc["fagan-relativistic"]
+    assert list(row[["n", "done", "unfinished", "not begun", "runs"]]) == [1, 1, 1, 1, 3]
+    assert row["interval"] == "one seed" and np.isnan(row["fd_lite0_low"])
+    assert table.loc["sagan", "parameters_generator"] == 360_000
+    assert table["images_per_second"].between(320, 920).all()
+    assert "fid" not in table
+
+
+def test_paired_differences_use_equal_seeds_only(runs):
+    table = tables.paired_differences(runs).set_index("arm")
+    assert list(table.index) == ["dcgan", "fagan", "fagan-relativistic"]
+    fagan = table.loc["fagan"]
+    assert [fagan["seed 0"], fagan["seed 1"]] == [70 - 80, 74 - 86]
+    assert np.isnan(fagan["seed 2"])  # the baseline diverged there
+    assert list(fagan[["n", "mean", "below", "low", "high"]]) == [2, -11, 2, -12, -10]
+    other = tables.paired_differences(runs, baseline="fagan").set_index("arm")
+    assert other.loc["sagan", "mean"] == 11
+    assert list(other.loc["dcgan", ["n", "mean", "below"]]) == [3, 20, 0]
+
+
+def test_learning_curve_and_best(runs):
+    curve = tables.learning_curve(runs)
+    own = curve[curve["run_id"] == "fagan-seed0"]
+    assert list(own["step"]) == list(range(0, 401, 40))
+    assert (own["images_seen"] == own["step"] * 32).all()
+    assert curve["value"].notna().all()
+    ends = tables.best_and_last(runs).set_index("run_id")
+    assert ends.loc["fagan-seed0", "best"] == own["value"].min()
+    assert ends.loc["fagan-seed0", "last"] == own["value"].iloc[-1]
+    assert ends.loc["sagan-seed2", "last_step"] == 200
+
+
+def test_last_alphas_are_the_last_rows(runs):
+    table = tables.last_alphas(runs)
+    raw = runs.alpha[(runs.alpha["run_id"] == "fagan-seed1") & (runs.alpha["step"] == 400)]
+    raw = raw.set_index(["network", "layer"])["alpha"]
+    own = table[table["arm"] == "fagan"].set_index(["network", "layer"])
+    assert own["seed 1"].to_dict() == raw.to_dict()
+    assert list(own.index) == list(raw.index)  # in the order of the forward pass
+    seeds = own[["seed 0", "seed 1", "seed 2"]]
+    assert own["mean"].to_numpy() == pytest.approx(seeds.mean(axis=1).to_numpy())
+    assert own["max_abs"].to_numpy() == pytest.approx(seeds.abs().max(axis=1).to_numpy())
+    assert own.loc["generator", "reach"].unique() == pytest.approx([1e-4 * 400])
+    assert own.loc["discriminator", "reach"].unique() == pytest.approx([4e-4 * 400])
+    sagan = table[table["arm"] == "sagan"]
+    assert sagan["seed 2"].isna().all() and (sagan["n"] == 2).all()
+    assert "dcgan" not in set(table["arm"])
+
+
+def test_reach_counts_discriminator_steps_and_excludes_frozen_gates(runs):
+    twice = replace(runs, runs=runs.runs.assign(n_dis=2))
+    table = tables.alpha_reach(twice).set_index(["arm", "network"])
+    assert table.loc[("fagan", "discriminator"), "reach"] == pytest.approx(4e-4 * 800)
+    assert table.loc[("fagan", "generator"), "reach"] == pytest.approx(1e-4 * 400)
+    assert table["share"].between(0, 0.6).all()
+    frozen = replace(runs, runs=runs.runs.assign(alpha="frozen"))
+    assert tables.last_alphas(frozen)["reach"].isna().all()
+    assert (tables.sign_agreement(frozen)["layers"] == 0).all()
+    assert "No trained gate" in readings.read_reach(frozen).claim
+
+
+def test_a_gate_that_starts_elsewhere_moved_from_there(runs):
+    table = tables.last_alphas(replace(runs, runs=runs.runs.assign(alpha_init=0.5)))
+    row = table[table["arm"] == "fagan"].iloc[0]
+    seeds = np.array([row["seed 0"], row["seed 1"], row["seed 2"]])
+    assert row["moved"] == pytest.approx(np.abs(seeds - 0.5).max())
+
+
+def test_sign_agreement_counts_and_chance(runs):
+    values = {"full 4x4": (1, 1, 1), "full 8x8": (1, -1, 1), "self 16x16": (-1, -1, -1)}
+    rows = [
+        {"run_id": f"fagan-seed{seed}", "arm": "fagan", "seed": seed, "step": 400, "images_seen": 1}
+        | {"network": "generator", "layer": layer, "alpha": 0.1 * signs[seed]}
+        for layer, signs in values.items()
+        for seed in range(3)
+    ]
+    table = tables.sign_agreement(replace(runs, alpha=pd.DataFrame(rows))).set_index("kind")
+    assert list(table.loc["full", ["layers", "agree", "by_chance"]]) == [2, 1, 0.5]
+    assert list(table.loc["self", ["layers", "agree", "by_chance"]]) == [1, 1, 0.25]
+
+
+def test_failures_name_all_that_is_missing(runs):
+    table = tables.failures(runs).set_index("run_id")
+    assert table["status"].to_dict() == {
+        "sagan-seed2": "diverged",
+        "fagan-relativistic-seed1": "unfinished",
+        "fagan-relativistic-seed2": "not begun",
+    }
+    assert table.loc["sagan-seed2", "step"] == 224
+    assert table.loc["sagan-seed2", "reason"] == "loss_d=inf"
+    assert table.loc["fagan-relativistic-seed2", "label"] == "FAGAN relativistic"
+    assert tables.status_counts(runs) == {
+        "done": 9,
+        "diverged": 1,
+        "unfinished": 1,
+        "not begun": 1,
+    }
+
+
+def test_csv_keeps_every_digit(runs, tmp_path):
+    table = tables.summary(runs)
+    path = tables.write(table, tmp_path / "tables" / "summary.csv")
+    again = pd.read_csv(path)
+    pd.testing.assert_frame_equal(again, table, check_dtype=False, rtol=1e-15)
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [(71, "71.0"), (0.01234, "0.0123"), (123456.7, "123,457"), (-2.5, "\u22122.50"), (0, "0")],
+)
+def test_number(value, text):
+    assert tables.number(value) == text
+
+
+def test_html_table_escapes_and_shows_what_is_missing():
+    frame = pd.DataFrame({"label": ["<b>"], "seed": pd.array([None], dtype="Int64"), "x": [np.nan]})
+    html = tables.as_html(frame)
+    assert "&lt;b&gt;" in html and "nan" not in html.lower() and "NA" not in html
+    assert html.count(f"<td>{tables.DASH}</td>") == 2
+
+
+# Sentences
+
+
+def test_sentences_say_n_and_do_not_decide_on_overlap(runs):
+    scores = readings.read_scores(runs)
+    # 71 of (70, 74, 69) against 74 of a single seed
+    assert (
+        scores.claim == "FAGAN has the lowest mean FD, 71.0, not clearly below FAGAN relativistic"
+    )
+    assert "over 3 seeds (70.0, 74.0, 69.0)" in scores.text
+    assert f"3.4 times the floor of {FLOOR['final']:.1f}" in scores.text
+    assert scores.text.endswith("a single seed settles no order.")
+    frame = runs.runs[runs.runs["arm"].isin(["sagan", "fagan"])]
+    two = replace(runs, runs=frame, arms=("sagan", "fagan"))
+    assert readings.read_scores(two).text.endswith("their seeds do not overlap.")
+    near = replace(
+        two, runs=frame.assign(fd_lite0=frame["fd_lite0"].where(frame.arm == "fagan", 72))
+    )
+    assert "overlap, so the order of the two is not settled" in readings.read_scores(near).text
+
+
+def test_differences_tell_chance(runs):
+    reading = readings.read_differences(tables.paired_differences(runs), runs.labels)
+    assert reading.claim == "1 of 2 arms are below SAGAN in every seed"
+    assert "1 of these 2 comparisons would still agree" in reading.text  # 2 x 0.5
+    assert "One shared seed, which shows no spread: FAGAN relativistic" in reading.text
+
+
+def test_mixed_sources_are_marked(runs):
+    assert not any("mix" in sentence for sentence in readings.caveats(runs))
+    frame = runs.runs.copy()
+    frame.loc[0, "source_fingerprint"] = "other"
+    frame.loc[0, "dirty"] = True
+    text = " ".join(readings.caveats(replace(runs, runs=frame)))
+    assert "mix 2 versions of the source" in text and "uncommitted changes" in text
+
+
+def test_everything_works_on_runs_that_recorded_nothing(empty):
+    assert tables.final_scores(empty)["value"].isna().all()
+    assert (tables.summary(empty)["n"] == 0).all()
+    assert len(tables.present(tables.summary(empty))) == len(ARMS)
+    assert tables.learning_curve(empty).empty and tables.last_alphas(empty).empty
+    assert tables.alpha_reach(empty).empty
+    assert (tables.failures(empty)["status"] == "unfinished").all()
+    for read in (
+        readings.read_status,
+        readings.read_scores,
+        readings.read_curves,
+        readings.read_ties,
+        readings.read_cost,
+        readings.read_failures,
+        readings.read_reach,
+        readings.read_signs,
+    ):
+        claim, text = read(empty)
+        assert claim and "nan" not in (claim + text).lower()
+    paired = tables.paired_differences(empty)
+    assert "Nothing" in readings.read_differences(paired, empty.labels).claim
+
+
+def test_labels_and_baseline_come_from_the_plan(tmp_path):
+    folder = make_ablation(tmp_path, arms={"fagan": {}}, seeds=1, grids=0)
+    runs = load_runs("tiny", tmp_path)
+    assert runs.labels == {"fagan": "FAGAN"} and runs.baseline == "sagan"
+    assert tables.paired_differences(runs)["n"].sum() == 0
+    plan = json.loads((folder / "plan.json").read_text())
+    plan |= {"labels": {"fagan": "Ours"}, "baseline": "fagan"}
+    (folder / "plan.json").write_text(json.dumps(plan))
+    runs = load_runs("tiny", tmp_path)
+    assert runs.labels == {"fagan": "Ours"} and set(runs.runs["label"]) == {"Ours"}
+    assert tables.paired_differences(runs).empty
