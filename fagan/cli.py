@@ -153,6 +153,20 @@ def sample(
 
 
 @app.command()
+def publish(
+    ablation: Ablation,
+    weights: Annotated[
+        list[str] | None, typer.Option(help="run whose generator goes along; may be repeated")
+    ] = None,
+    results: Results = RESULTS,
+) -> None:
+    """Copy a finished ablation to results/published/ABLATION, after its checks."""
+    from fagan.publish import publish
+
+    print(publish(ablation, results, tuple(weights or ())))
+
+
+@app.command()
 def stale(ablation: Ablation, results: Results = RESULTS) -> None:
     """List the runs that other code than this made (by the source fingerprint of their records)."""
     from fagan.environment import source_fingerprint

@@ -562,7 +562,7 @@ def test_celeba_is_read_from_where_torchvision_keeps_it(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("data", "way_out"), [("cifar10", "download=True.* or unpack http"), ("celeba", "data=folder")]
+    ("data", "way_out"), [("cifar10", "DOWNLOAD=1.* or unpack http"), ("celeba", "data=folder")]
 )
 def test_a_missing_data_set_says_how_to_get_it(data, way_out, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)

@@ -1,0 +1,101 @@
+"""Copy a finished ablation to results/published/, after checks that make it worth citing."""
+
+import shutil
+from pathlib import Path
+
+from fagan.config import UserError
+from fagan.records import RESULTS, ablation_folder, load_runs, read_json, write_json
+from fagan.report import machine_paths
+from fagan.status import progress
+
+FILE_LIMIT, TOTAL_LIMIT = 5_000_000, 40_000_000  # bytes
+RUN_FILES = (
+    "config.json",
+    "env.json",
+    "metrics.json",
+    "history.csv",
+    "alpha.csv",
+    "timing.csv",
+)
+FOLDERS = ("figures", "report", "tables")  # the report holds the analysis pages
+ENDED = ("done", "diverged")
+TEXT = {".json", ".csv", ".html", ".ipynb", ".svg", ".css", ".md", ".txt"}
+
+
+def publish(ablation: str, results: Path = RESULTS, weights: tuple[str, ...] = ()) -> Path:
+    """Copy records, tables, figures and pages; `weights` names the runs whose generators go along.
+
+    Raises UserError, before anything is copied, where a run has not ended, the runs were made by
+    different code or from an uncommitted tree, a file is larger than 5 MB, all of them than 40 MB,
+    or one holds a path of this machine.
+    """
+    source = ablation_folder(ablation, results)
+    target = Path(results) / "published" / ablation
+    _check_runs(ablation, results)
+    chosen = _chosen(source, weights)
+    _check_files(source, chosen)
+    partial = target.with_name(f".{ablation}.part")
+    shutil.rmtree(partial, ignore_errors=True)
+    for path in chosen:
+        copy = partial / path.relative_to(source)
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(path, copy)
+    plan = read_json(source / "plan.json")
+    for run in plan["runs"]:
+        run["config"].pop("data_path", None)
+    write_json(partial / "plan.json", plan)
+    shutil.rmtree(target, ignore_errors=True)
+    partial.replace(target)
+    return target
+
+
+def _check_runs(ablation: str, results: Path) -> None:
+    unfinished = [r.run_id for r in progress(ablation, results) if r.state not in ENDED]
+    if unfinished:
+        raise UserError(
+            f"{len(unfinished)} runs of {ablation} have not ended ({', '.join(unfinished[:3])}); "
+            f"finish them: make ablations ABLATION={ablation}"
+        )
+    runs = load_runs(ablation, results).runs
+    made_by = sorted(set(runs["source_fingerprint"]))
+    if len(made_by) > 1:
+        raise UserError(
+            f"the runs of {ablation} were made by different code ({', '.join(made_by)}); "
+            f"`python -m fagan stale {ablation}` lists those to run anew"
+        )
+    if not (runs["dirty"] == False).all():  # noqa: E712  (None means: no git, and is refused too)
+        raise UserError(
+            f"runs of {ablation} were made from a tree with uncommitted changes or outside git; "
+            "commit, delete their folders and run them anew"
+        )
+
+
+def _chosen(source: Path, weights: tuple[str, ...]) -> list[Path]:
+    files = [source / "reference.json"]
+    for folder in FOLDERS:
+        files += (path for path in sorted((source / folder).rglob("*")) if path.is_file())
+    for run in sorted((source / "runs").iterdir()):
+        files += (run / name for name in RUN_FILES)
+        files += sorted((run / "samples").glob("step_*.png"))[-1:]
+        if run.name in weights:
+            files.append(run / "generator.safetensors")
+    missing = [path for path in files if not path.exists()]
+    if missing:
+        raise UserError(f"{missing[0]} is missing; finish the ablation before publishing it")
+    return files
+
+
+def _check_files(source: Path, files: list[Path]) -> None:
+    total = sum(path.stat().st_size for path in files)
+    if total > TOTAL_LIMIT:
+        raise UserError(f"{total / 1e6:.0f} MB to publish, the limit is {TOTAL_LIMIT / 1e6:.0f} MB")
+    private = [path for path in machine_paths() if len(path) > 3]
+    for path in files:
+        name = path.relative_to(source)
+        if path.stat().st_size > FILE_LIMIT:
+            raise UserError(f"{name} is over {FILE_LIMIT / 1e6:.0f} MB; it cannot be published")
+        if path.suffix in TEXT:
+            text = path.read_text(encoding="utf-8")
+            found = next((p for p in private if p in text), None)
+            if found:
+                raise UserError(f"{name} holds this machine's path {found}; it cannot be published")
