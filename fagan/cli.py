@@ -160,10 +160,13 @@ def publish(
     ] = None,
     results: Results = RESULTS,
 ) -> None:
-    """Copy a finished ablation to results/published/ABLATION, after its checks."""
+    """Copy a finished ablation to results/published/, after checks, and update the README."""
+    from fagan import readme
     from fagan.publish import publish
 
     print(publish(ablation, results, tuple(weights or ())))
+    for name in readme.update(results):
+        print(f"README.md: results of {name} rewritten")
 
 
 @app.command()

@@ -1,0 +1,59 @@
+"""The README's results: written from the published records, so that no number is typed.
+
+The README holds a pair of marks, `<!-- results: laptop -->` and `<!-- end -->`; what stands between
+them is `block("laptop")`. `python -m fagan publish` writes it, and a test compares it.
+"""
+
+import re
+from pathlib import Path
+
+from fagan.config import UserError
+from fagan.environment import ROOT
+from fagan.records import RESULTS, load_runs, write_text
+
+README = ROOT / "README.md"
+MARKS = re.compile(r"(<!-- results: (?P<name>[\w-]+) -->\n).*?(<!-- end -->)", re.DOTALL)
+
+
+def block(ablation: str, results: Path = RESULTS) -> str:
+    """What a published ablation showed, as Markdown: figure, table, differences, gates."""
+    from fagan import readings, tables
+
+    runs = load_runs(f"published/{ablation}", results)
+    folder = f"results/published/{ablation}"
+    scores, reach = readings.read_scores(runs), readings.read_reach(runs)
+    differences = readings.read_differences(tables.paired_differences(runs), runs.labels)
+    table = tables.present(tables.summary(runs)).astype(str)
+    ties = readings.read_ties(runs)
+    parts = [
+        f"![Final scores of every seed]({folder}/figures/final_scores.svg)",
+        f"**{scores.claim}.** {scores.text} {differences.text}",
+        "\n".join(
+            "| " + " | ".join(row) + " |"
+            for row in (table.columns, ["---"] * len(table.columns), *table.to_numpy())
+        ),
+        f"**{reach.claim}.** {reach.text}",
+        f"**{ties.claim}.** {ties.text}",
+        f"{readings.protocol(runs)} Records, tables and pages: [{folder}]({folder}) "
+        f"({readings.made_with(runs)}).",
+    ]
+    return "\n\n".join(parts) + "\n"
+
+
+def update(results: Path = RESULTS, readme: Path = README) -> list[str]:
+    """Rewrite every marked block of the README; the names of those that changed."""
+    text = readme.read_text(encoding="utf-8")
+    changed = []
+
+    def fresh(match: re.Match) -> str:
+        new = match[1] + block(match["name"], results) + match[3]
+        if new != match[0]:
+            changed.append(match["name"])
+        return new
+
+    new_text = MARKS.sub(fresh, text)
+    if not MARKS.search(text):
+        raise UserError(f"{readme.name} has no `<!-- results: NAME -->` to write between")
+    if changed:
+        write_text(readme, new_text)
+    return changed

@@ -1,0 +1,52 @@
+"""The README: its results are those of the records, its commands and links exist."""
+
+import re
+
+import pytest
+import records_factory
+
+from fagan import readme
+from fagan.environment import ROOT
+from fagan.errors import UserError
+from fagan.publish import publish
+
+TEXT = readme.README.read_text()
+
+
+def test_results_are_what_the_published_records_say():
+    names = [match["name"] for match in readme.MARKS.finditer(TEXT)]
+    assert names
+    for match in readme.MARKS.finditer(TEXT):
+        between = match[0].removeprefix(match[1]).removesuffix(match[3])
+        assert between == readme.block(match["name"], ROOT / "results")
+
+
+def test_every_link_and_image_resolves():
+    targets = re.findall(r"\]\(([^)#]+)\)", TEXT)
+    assert targets
+    for target in targets:
+        assert "://" in target or (ROOT / target).exists(), target
+
+
+def test_every_make_target_that_it_names_exists():
+    targets = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    named = set(re.findall(r"\bmake ([a-z]+)", TEXT))
+    assert {"ablations", "test"} <= named <= targets
+
+
+def test_update_rewrites_between_the_marks_and_nothing_else(tmp_path):
+    results = tmp_path / "results"
+    folder = records_factory.make_ablation(results, unfinished=(), not_begun=())
+    for name in ("figures", "tables", "report"):
+        (folder / name).mkdir(exist_ok=True)
+    publish("tiny", results)
+    page = tmp_path / "README.md"
+    page.write_text("before\n<!-- results: tiny -->\nstale 1.23\n<!-- end -->\nafter\n")
+    assert readme.update(results, page) == ["tiny"]
+    text = page.read_text()
+    assert text.startswith("before\n") and text.endswith("<!-- end -->\nafter\n")
+    assert "stale" not in text and "lowest mean FD" in text
+    assert readme.update(results, page) == []
+    page.write_text("no marks")
+    with pytest.raises(UserError, match="has no"):
+        readme.update(results, page)
