@@ -8,6 +8,7 @@ import sys
 import time
 
 import pytest
+from PIL import Image
 
 from fagan.environment import ROOT
 from fagan.records import HISTORY, load_runs
@@ -71,6 +72,24 @@ def test_again_does_nothing_and_says_so_in_seconds(smoke):
     done = ablations(results)
     assert done.returncode == 0 and "nothing to do" in done.stdout
     assert time.monotonic() - began < 15
+
+
+def fagan(*arguments):
+    return subprocess.run(
+        [sys.executable, "-m", "fagan", *arguments], cwd=ROOT, capture_output=True, text=True
+    )
+
+
+def test_a_finished_run_can_be_sampled_and_says_which_code_made_it(smoke, tmp_path):
+    results = str(smoke[0])
+    out = tmp_path / "faces.png"
+    sample = ("sample", "smoke", "fagan-seed0", "--results", results, "--n", "16", "--out")
+    assert fagan(*sample, str(out)).returncode == 0
+    assert Image.open(out).size == (8 * 32, 2 * 32)
+    stale = fagan("stale", "smoke", "--results", results)
+    assert stale.stdout.startswith("0 runs were made by other code")
+    status = fagan("status", "smoke", "--results", results)
+    assert status.stdout.strip().endswith("2 of 2 done")
 
 
 def test_a_deleted_result_is_redone_alone_with_the_analysis(smoke, tmp_path):
