@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from fagan import data, evaluate
 from fagan.config import RunConfig
 from fagan.records import RunRecord
-from fagan.train.steps import State
+from fagan.train.steps import State, precision
 
 # Scores and sample grids use it in every run of every ablation: arms meet the same latents.
 EVALUATION_SEED = 1_000_003
@@ -51,9 +51,10 @@ class Scorer:
         return scores
 
     def _sample(self, generator: nn.Module, n: int) -> Tensor:
-        return evaluate.sample(
-            generator, n, self.config.latent_size, EVALUATION_SEED, device=self.device
-        )
+        with precision(self.config, torch.device(self.device)):
+            return evaluate.sample(
+                generator, n, self.config.latent_size, EVALUATION_SEED, device=self.device
+            )
 
     def _score(self, images: Tensor) -> dict[str, Any]:
         scores = evaluate.score(images, self.reference, self.extractor, EVALUATION_SEED)
