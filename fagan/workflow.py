@@ -30,7 +30,7 @@ def prepare(ablation: str, results: Path = RESULTS, download: bool = False) -> d
     from fagan.train import EVALUATION_SEED, threads
 
     config = next(iter(planned(ablation, results).values()))
-    with threads(os.cpu_count() or 1):
+    with threads(available_cores()):
         train = data.load(config, "train", download=download)
         real = data.load(config, "reference", download=download)
         for part in train, real:
@@ -64,7 +64,7 @@ def run_graph(
 ) -> int:
     """Do what is left of an ablation; returns the exit code (0, or 1 where a run failed)."""
     folder = ablation_folder(ablation, results)
-    cores = cores or len(os.sched_getaffinity(0))
+    cores = cores or available_cores()
     log = folder / "workflow.log"
     folder.mkdir(parents=True, exist_ok=True)
     for run_id in planned(ablation, results):
@@ -88,6 +88,13 @@ def run_graph(
             process.wait()
             return 130
     return _conclude(process.returncode, ablation, results, log)
+
+
+def available_cores() -> int:
+    """The cores that this process may use; macOS does not tell, so all of them there."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 def _command(ablation: str, results: Path, cores: int, target: str) -> list[str]:
