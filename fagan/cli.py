@@ -3,7 +3,6 @@
 A user's mistake ends with one line on stderr and exit code 2; a failed run with exit code 1.
 """
 
-import os
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -202,7 +201,3 @@ def main() -> None:
     except UserError as error:
         print(f"fagan: {error}", file=sys.stderr)
         sys.exit(2)
-    except BrokenPipeError:
-        # `... | head` closed our output: not an error, but nothing more can be said
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(0)

@@ -94,12 +94,10 @@ def test_parameters_are_listed_with_their_meaning():
     assert "squeeze" in done.stdout and "query and key have channels // squeeze" in done.stdout
 
 
-def test_a_closed_pipe_is_no_error():
+def test_a_closed_pipe_is_no_traceback():
     command = f"{sys.executable} -m fagan parameters | head -1"
-    done = subprocess.run(
-        ["bash", "-o", "pipefail", "-c", command], cwd=ROOT, capture_output=True, text=True
-    )
-    assert done.returncode == 0 and done.stderr == ""
+    done = subprocess.run(["bash", "-c", command], cwd=ROOT, capture_output=True, text=True)
+    assert done.stdout.count("\n") == 1 and done.stderr == ""
 
 
 @pytest.mark.slow

@@ -135,6 +135,13 @@ def test_learning_curves_draw_every_seed_the_mean_and_the_floor(runs, ax):
     assert {text.get_text() for text in ax.get_legend().get_texts()} == {"diverged", "unfinished"}
 
 
+def test_short_curves_are_not_pressed_together_by_a_far_floor(runs, ax):
+    """Scores within a factor of 4 of one another are drawn from 0 upwards."""
+    history = runs.history.assign(fd_lite0=2000 + runs.history["fd_lite0"])
+    plots.learning_curves(replace(runs, history=history), ax)
+    assert ax.get_yscale() == "linear" and ax.get_ylim()[0] == 0 < ax.get_ylim()[1] > 2400
+
+
 def test_learning_curves_against_time(runs, ax):
     plots.learning_curves(runs, ax, against="minutes")
     ends = {

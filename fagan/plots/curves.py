@@ -23,6 +23,8 @@ from fagan.plots.axes import (
 from fagan.plots.look import INK, METRICS, MUTED, ArmStyle, arm_styles
 from fagan.records import Runs, arm_label
 
+LOG_ABOVE = 4
+
 
 def learning_curves(
     runs: Runs,
@@ -33,8 +35,9 @@ def learning_curves(
 ) -> Axes:
     """A score against steps: every seed thin, the mean of the finished bold, the floor dotted.
 
-    Distances are on a logarithmic axis. against="minutes": training time at each run's median
-    speed, which leaves the evaluations and other loads of the machine out.
+    Distances are on a logarithmic axis where they fall by more than a factor of LOG_ABOVE, else on
+    a linear one from 0: a floor far below would press short curves together. against="minutes":
+    training time at each run's median speed, which leaves evaluations and other loads out.
     """
     styles, ends, seen = arm_styles(runs), [], set()
     distance = metric.startswith(("fd", "fid"))
@@ -45,7 +48,9 @@ def learning_curves(
     else:
         scored = scored.assign(x=scored["step"])
     status = runs.runs.set_index("run_id")["status"]
-    if distance:
+    scores = scored[metric] if metric in scored else scored["step"]
+    logarithmic = distance and scores.max() > LOG_ABOVE * scores.min()
+    if logarithmic:
         ax.set_yscale("log")
     for arm in shown_arms(runs, arms):
         look = styles[arm]
@@ -75,7 +80,11 @@ def learning_curves(
     if distance:
         floor_line(ax, runs, "track", metric, "x")
         ax.margins(y=0.08)
+    if logarithmic:
         log_axis(ax.yaxis)
+    elif distance:
+        ax.set_ylim(bottom=0)
+        ax.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,g}"))
     ax.set_ylabel(METRICS.get(metric, metric) + (", lower is better" if distance else ""))
     steps_axis(ax)
     if against == "minutes":
