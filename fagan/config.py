@@ -177,7 +177,7 @@ class RunConfig:
 
     def with_(self, **changes) -> "RunConfig":
         """A checked copy."""
-        return type(self).from_params(asdict(replace(self)) | changes)
+        return type(self).from_params(asdict(self) | changes)
 
 
 LOCAL = frozenset(f.name for f in fields(RunConfig) if f.metadata.get("local"))

@@ -2,7 +2,6 @@
 
 import csv
 import os
-import time
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -49,12 +48,14 @@ def duration(seconds: float) -> str:
 def progress(ablation: str, results: Path = RESULTS) -> list[Progress]:
     """Every run of the plan, in its order."""
     return [
-        _progress(run_folder(ablation, run_id, results), config.steps, config.batch_size)
+        _progress(
+            run_folder(ablation, run_id, results), config.steps, config.n_dis * config.batch_size
+        )
         for run_id, config in planned(ablation, results).items()
     ]
 
 
-def _progress(folder: Path, steps: int, batch_size: int) -> Progress:
+def _progress(folder: Path, steps: int, images_a_step: int) -> Progress:
     timing, history = _rows(folder / "timing.csv"), _rows(folder / "history.csv")
     metrics = read_json(folder / "metrics.json")
     step = int(timing[-1]["step"]) if timing else 0
@@ -76,7 +77,7 @@ def _progress(folder: Path, steps: int, batch_size: int) -> Progress:
         step=step,
         steps=steps,
         images_per_second=rate,
-        seconds_left=(steps - step) * batch_size / rate if rate and running else None,
+        seconds_left=(steps - step) * images_a_step / rate if rate and running else None,
         fd_lite0=float(scores[-1]) if scores else None,
         reason=reason,
         log=folder / "run.log",
@@ -108,11 +109,3 @@ def summary(runs: list[Progress]) -> str:
     counts = {state: sum(run.state == state for run in runs) for state in STATES}
     finished = f"{counts.pop('done')} of {len(runs)} done"
     return ", ".join([finished, *(f"{n} {state}" for state, n in counts.items() if n)])
-
-
-def expected_seconds(runs: list[Progress], parallel: int, began: float) -> float | None:
-    """A guess of the time left for all of them, from the steps done since `began`."""
-    done = sum(run.step for run in runs)
-    left = sum(run.steps - run.step for run in runs if run.state in ("running", "waiting"))
-    spent = time.time() - began
-    return spent * left / done if done and parallel else None

@@ -177,8 +177,9 @@ def is_complete(ablation: str, results: Path = RESULTS) -> bool:
         )
     except FileNotFoundError:
         return False
-    pages = [*(folder / "analysis").glob("*.html"), report]
-    return all(page.stat().st_mtime >= newest for page in pages)
+    notebooks = (ROOT / "notebooks" / "analysis").glob("*.ipynb")
+    pages = [*(folder / "analysis" / f"{path.stem}.html" for path in notebooks), report]
+    return all(page.exists() and page.stat().st_mtime >= newest for page in pages)
 
 
 def find_celeba() -> Path | None:

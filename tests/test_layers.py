@@ -198,7 +198,7 @@ def test_full_attention_options_from_their_definition(transposed, heads, merge, 
     else:
         expected = layer.alpha * attention + (1 - layer.alpha) * convolution
     assert_equal(layer(x), expected)
-    assert layer(x).shape == (2, 6, 8, 8) if transposed else (2, 6, 2, 2)
+    assert layer(x).shape == ((2, 6, 8, 8) if transposed else (2, 6, 2, 2))
 
 
 def test_alpha_zero_gives_the_attention_no_gradient_and_alpha_one():

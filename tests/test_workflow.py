@@ -13,6 +13,7 @@ from PIL import Image
 from fagan.environment import ROOT
 from fagan.records import HISTORY, load_runs
 from fagan.status import Progress, duration, progress, summary
+from fagan.workflow import is_complete
 
 pytestmark = pytest.mark.slow
 
@@ -72,6 +73,14 @@ def test_again_does_nothing_and_says_so_in_seconds(smoke):
     done = ablations(results)
     assert done.returncode == 0 and "nothing to do" in done.stdout
     assert time.monotonic() - began < 15
+
+
+def test_a_deleted_page_is_not_complete(smoke, tmp_path):
+    results = tmp_path / "results"
+    shutil.copytree(smoke[0], results)
+    assert is_complete("smoke", results)
+    (results / "smoke" / "analysis" / "alpha.html").unlink()
+    assert not is_complete("smoke", results)
 
 
 def fagan(*arguments):
