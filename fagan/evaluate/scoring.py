@@ -13,21 +13,30 @@ METRICS = {"lite0": ("fd_lite0", "kid_lite0"), "inception": ("fid", "kid_incepti
 
 
 def score(
-    fakes: Tensor, ref: Reference, extractor: Extractor, seed: int = 0, kid: bool = True
+    fakes: Tensor,
+    ref: Reference,
+    extractor: Extractor,
+    seed: int = 0,
+    kid: bool = True,
+    features: Tensor | None = None,
 ) -> dict:
     """Fréchet and kernel distance of generated images from the reference.
 
     fakes: uint8 (N, 3, R, R). Returns `fd_lite0`, `kid_lite0`, `kid_lite0_std` (or `fid`,
     `kid_inception`, `kid_inception_std`; the kernel distance only with `kid`), lower is better,
     and beside them n_fake, n_real, extractor, input_size, resize, split, eval_seed and
-    weights_sha256. The seed chooses the kernel distance's subsets and nothing else.
+    weights_sha256. The seed chooses the kernel distance's subsets and nothing else. Where the
+    images' features (N, D) by this extractor are at hand, they are taken as they are.
 
     Raises ValueError where the reference was made with another extractor or resolution.
     """
     _check_same(ref, extractor)
     if fakes.shape[-1] != ref.resolution:
         raise ValueError(f"images of {fakes.shape[-1]} pixels, a reference of {ref.resolution}")
-    features = extractor(fakes)
+    if features is None:
+        features = extractor(fakes)
+    elif len(features) != len(fakes):
+        raise ValueError(f"{len(features)} features for {len(fakes)} images")
     return {
         **_distances(features, ref.features, extractor, seed, kid, ref.statistics),
         "n_fake": len(fakes),

@@ -81,7 +81,7 @@ def _loop(state: State, batches: data.Batches, record: RunRecord, scorer: "Score
             clock, clock_step = time.perf_counter(), step
         if step % config.checkpoint_every == 0 and step < last:
             save(state, record.folder / "checkpoint.pt")
-    return {"status": "done", **scorer.final(state, say)}
+    return {"status": "done", **scorer.final(state)}
 
 
 def _means(state: State) -> dict[str, float]:

@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from fagan import data, evaluate
 from fagan.config import RunConfig
@@ -25,23 +25,24 @@ class Scorer:
         self.extractor = evaluate.lite0(device=self.device)
         self.real = data.load(config, "reference")
         self.reference = evaluate.reference(self.real, config.n_real, self.extractor)
+        self._drawn: tuple[int, Tensor | None, Tensor | None] = (-1, None, None)
 
     def track(self, state: State, record: RunRecord, say) -> dict[str, float]:
         """Write the sample grid of this step and return the scores for history.csv."""
         config = self.config
-        grid = self._sample(state.average, GRID)
-        save_grid(grid, record.samples / f"step_{state.step:07d}.png")
-        scores = self._score(self._sample(state.average, config.n_track))
+        images, features = self._draw(state)
+        save_grid(images[:GRID], record.samples / f"step_{state.step:07d}.png")
+        scores = self._score(images[: config.n_track], features[: config.n_track])
         say(
             f"step {state.step}/{config.steps}  fd_lite0 {scores['fd_lite0']:.1f}  "
             f"kid_lite0 {scores['kid_lite0']:.4f}"
         )
         return scores
 
-    def final(self, state: State, say) -> dict[str, Any]:
+    def final(self, state: State) -> dict[str, Any]:
         """The scores of metrics.json: n_fake images, and FID where the Inception weights are."""
-        images = self._sample(state.average, self.config.n_fake)
-        scores = self._score(images)
+        images, features = (x[: self.config.n_fake] for x in self._draw(state))
+        scores = self._score(images, features)
         if evaluate.inception_available():
             extractor = evaluate.inception(device=self.device)
             reference = evaluate.reference(self.real, self.config.n_real, extractor)
@@ -50,24 +51,40 @@ class Scorer:
             scores["inception_sha256"] = inception["weights_sha256"]
         return scores
 
-    def _sample(self, generator: nn.Module, n: int) -> Tensor:
-        with precision(self.config, torch.device(self.device)):
-            return evaluate.sample(
-                generator, n, self.config.latent_size, EVALUATION_SEED, device=self.device
-            )
+    def _draw(self, state: State) -> tuple[Tensor, Tensor]:
+        """Images of the average at this step and their features; drawn once a step.
 
-    def _score(self, images: Tensor) -> dict[str, Any]:
-        scores = evaluate.score(images, self.reference, self.extractor, EVALUATION_SEED)
+        The last step's are scored twice, for the curve and for metrics.json: it draws for both.
+        """
+        step, images, features = self._drawn
+        if step != state.step:
+            config = self.config
+            last = state.step == config.steps
+            n = max(GRID, config.n_track, config.n_fake if last else 0)
+            with precision(config, torch.device(self.device)):
+                images = evaluate.sample(
+                    state.average, n, config.latent_size, EVALUATION_SEED, device=self.device
+                )
+            features = self.extractor(images)
+            self._drawn = state.step, images, features
+        return images, features
+
+    def _score(self, images: Tensor, features: Tensor) -> dict[str, Any]:
+        scores = evaluate.score(
+            images, self.reference, self.extractor, EVALUATION_SEED, features=features
+        )
         if self.config.data == "faces":
             scores |= evaluate.coherence(images, self.real.images)
         return scores
 
 
 def save_grid(images: Tensor, path: Path) -> None:
-    """uint8 (N, 3, R, R) as an 8-column PNG."""
+    """uint8 (N, 3, R, R) as an 8-column PNG; places without an image are black."""
     from PIL import Image
-    from torchvision.utils import make_grid
 
+    columns = min(8, len(images))
+    images = torch.cat((images, images.new_zeros(-len(images) % columns, *images.shape[1:])))
+    rows = images.unflatten(0, (-1, columns))  # (rows, columns, 3, R, R)
+    grid = rows.permute(0, 3, 1, 4, 2).flatten(2, 3).flatten(0, 1)  # (rows * R, columns * R, 3)
     path.parent.mkdir(parents=True, exist_ok=True)
-    grid = make_grid(images, nrow=8, padding=0)  # (3, rows * R, 8 * R)
-    Image.fromarray(grid.permute(1, 2, 0).numpy()).save(path)
+    Image.fromarray(grid.numpy()).save(path)
