@@ -187,10 +187,15 @@ def _data_settings(table: Table, data_path: str) -> dict[str, str]:
 
 
 def resolve_precision(params: Mapping[str, Any]) -> str:
-    """`auto` is bf16 where the processor or the GPU multiplies bfloat16 itself, else fp32."""
+    """`auto` is bf16 where the processor or the GPU multiplies bfloat16 itself, else fp32.
+
+    With `exact` it is fp32.
+    """
     asked = params.get("precision", "fp32")
     if asked != "auto":
         return asked
+    if params.get("exact", False):
+        return "fp32"
     import torch
 
     if torch.cuda.is_available() and params.get("device", "auto") != "cpu":

@@ -18,14 +18,17 @@ CHUNK_ABOVE = 256
 _forced: str | None = None
 
 
-def attend(query: Tensor, key: Tensor, value: Tensor, heads: int = 1) -> Tensor:
+def attend(
+    query: Tensor, key: Tensor, value: Tensor, heads: int = 1, way: str | None = None
+) -> Tensor:
     """Attention without scaling over feature maps.
 
     query (B, D, *S), key (B, D, *T), value (B, C, *T) with any spatial shapes S and T;
     returns (B, C, N) where N is the number of positions in S. D and C are split over the heads.
+    way: "plain", "chunked" or "fused"; chosen by shape and device where it is None.
     """
     q, k, v = (_tokens(x, heads) for x in (query, key, value))  # (B * heads, N or M, D or C)
-    out = _way(q)(q, k, v, heads)  # (B * heads, N, C / heads)
+    out = WAYS[_forced or way or _choose(q)](q, k, v, heads)  # (B * heads, N, C / heads)
     return out.mT.reshape(query.shape[0], value.shape[1], -1)
 
 
@@ -53,12 +56,10 @@ def _tokens(x: Tensor, heads: int) -> Tensor:
     return x.flatten(2).unflatten(1, (heads, -1)).flatten(0, 1).mT
 
 
-def _way(query: Tensor):
-    if _forced is not None:
-        return WAYS[_forced]
+def _choose(query: Tensor) -> str:
     if query.is_cuda:
-        return _fused
-    return _chunked if query.shape[1] > CHUNK_ABOVE else _plain
+        return "fused"
+    return "chunked" if query.shape[1] > CHUNK_ABOVE else "plain"
 
 
 def _plain(q: Tensor, k: Tensor, v: Tensor, heads: int) -> Tensor:

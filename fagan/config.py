@@ -61,6 +61,7 @@ class RunConfig:
     beta1: float = _f(0.0, "Adam")
     beta2: float = _f(0.9, "Adam")
     ema: float = _f(0.999, "decay a step of the generator's weight average; 0 for none")
+    exact: bool = _f(False, "the plain paths everywhere, which the fast ones are compared with")
     precision: str = _f("fp32", "arithmetic of the networks", choices=("fp32", "bf16"))
     seed: int = _f(0, "of weights, latents and batches")
     threads: int = _f(1, "CPU threads; they change the last digits, so they are part of the run")
@@ -112,6 +113,8 @@ class RunConfig:
         if self.images < 0 or self.seed < 0:
             name = "images" if self.images < 0 else "seed"
             raise UserError(f"{name}={getattr(self, name)} must not be negative")
+        if self.exact and self.precision != "fp32":
+            raise UserError(f"exact=true computes in fp32, not {self.precision}; set precision=fp32")
         if self.batch_size < 2:
             raise UserError("batch_size=1 leaves batch norm nothing to average; give at least 2")
         if not re.fullmatch(r"[A-Za-z0-9][\w.+-]*", self.arm):

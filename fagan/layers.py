@@ -17,10 +17,16 @@ from fagan.spectral_norm import spectral_norm
 
 
 class Gated(nn.Module):
-    """Holds the gate alpha: learned (a parameter), frozen (a buffer) or one per channel."""
+    """What both layers share: the gate alpha, and how query, key and value become attention.
+
+    alpha is learned (a parameter), frozen (a buffer) or one per channel. `exact` computes each
+    projection by itself and the attention in the plain way; the default is faster and agrees with
+    it up to rounding.
+    """
 
     alpha: Tensor
     heads: int
+    exact: bool
 
     def _make_gate(self, mode: str, init: float, channels: int) -> None:
         if mode == "learned":
@@ -32,6 +38,13 @@ class Gated(nn.Module):
             self.register_buffer("alpha", torch.full((1,), float(init)))
         else:
             raise ValueError(f"alpha={mode!r} must be 'learned', 'frozen' or 'channel'")
+
+    def _projected(self, x: Tensor) -> tuple[Tensor, ...]:
+        layers = self.query, self.key, self.value
+        return tuple(f(x) for f in layers) if self.exact else fused_projections(x, *layers)
+
+    def _attend(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+        return attend(q, k, v, self.heads, "plain" if self.exact else None)  # (B, C, N)
 
 
 def squeezed(channels: int, squeeze: int) -> int:
@@ -65,6 +78,7 @@ class SelfAttention2d(Gated):
         heads: int = 1,
         attention_spectral_norm: bool = False,
         released: bool = False,
+        exact: bool = False,
     ):
         super().__init__()
         if variant not in ("package", "google"):
@@ -86,17 +100,18 @@ class SelfAttention2d(Gated):
         self.pool = nn.MaxPool2d(2) if google else nn.Identity()
         self.activation = activation or nn.Identity()
         self.heads = heads
+        self.exact = exact
         self._make_gate(alpha, alpha_init, channels)
 
     def project(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Query (B, D, H, W), key (B, D, H', W') and value (B, C', H', W'); ' = pooled or not."""
-        q, k, v = fused_projections(x, self.query, self.key, self.value)
+        q, k, v = self._projected(x)
         return q, self.pool(k), self.pool(v)
 
     def branches(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """(attention, x): what alpha weighs and what it is added to."""
         q, k, v = self.project(x)
-        attention = attend(q, k, v, self.heads).unflatten(2, x.shape[2:])  # (B, C', H, W)
+        attention = self._attend(q, k, v).unflatten(2, x.shape[2:])  # (B, C', H, W)
         return self.activation(self.output(attention)), x
 
     def forward(self, x: Tensor) -> Tensor:
@@ -138,6 +153,7 @@ class FullAttention2d(Gated):
         heads: int = 1,
         bias: bool = True,
         released: bool = False,
+        exact: bool = False,
     ):
         super().__init__()
         if merge not in ("alpha", "concat"):
@@ -160,6 +176,7 @@ class FullAttention2d(Gated):
         self.batch_norm = nn.BatchNorm2d(out_channels) if use_batch_norm else nn.Identity()
         self.activation = activation or nn.Identity()
         self.heads = heads
+        self.exact = exact
         self.merge = merge
         if merge == "concat":
             self.join = nn.Conv2d(2 * out_channels, out_channels, 1)
@@ -168,12 +185,12 @@ class FullAttention2d(Gated):
 
     def project(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Query and key (B, D, H', W'), value (B, C, H', W')."""
-        return fused_projections(x, self.query, self.key, self.value)
+        return self._projected(x)
 
     def branches(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """(attention, convolution), each (B, C, H', W') and after its activation."""
         q, k, v = self.project(x)
-        attention = attend(q, k, v, self.heads).view_as(v)
+        attention = self._attend(q, k, v).view_as(v)
         convolution = self.batch_norm(self.convolution(x))
         return self.activation(attention), self.activation(convolution)
 

@@ -93,6 +93,7 @@ class _Parts:
             "alpha_init": config.alpha_init,
             "attention_spectral_norm": config.attention_spectral_norm,
             "released": config.released,
+            "exact": config.exact,
         }
 
     def convolution(self, inputs, outputs, geometry, activation, norm) -> nn.Module:

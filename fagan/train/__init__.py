@@ -6,6 +6,13 @@ configuration alone: batches are a function of (seed, step), latents come from o
 the checkpoint holds, and scores draw from generators of their own.
 """
 
+from fagan.train.arithmetic import (
+    fast_matmul,
+    onednn_is_exact,
+    pick_device,
+    precision,
+    threads,
+)
 from fagan.train.checkpoint import load_generator, restore, save, save_weights
 from fagan.train.loop import Diverged, train
 from fagan.train.scorer import EVALUATION_SEED, save_grid
@@ -14,11 +21,8 @@ from fagan.train.steps import (
     d_step,
     frozen,
     g_step,
-    pick_device,
-    precision,
     start,
     step_once,
-    threads,
     update_average,
 )
 
@@ -27,9 +31,11 @@ __all__ = [
     "Diverged",
     "State",
     "d_step",
+    "fast_matmul",
     "frozen",
     "g_step",
     "load_generator",
+    "onednn_is_exact",
     "pick_device",
     "precision",
     "restore",

@@ -11,9 +11,10 @@ from fagan import data, environment, evaluate
 from fagan.config import RunConfig
 from fagan.models import alphas, parameters
 from fagan.records import HISTORY, RunRecord, read_json, refuse_other_config
+from fagan.train.arithmetic import fast_matmul, pick_device, threads
 from fagan.train.checkpoint import restore, save, save_weights
 from fagan.train.scorer import Scorer
-from fagan.train.steps import LOGGED, State, pick_device, start, step_once, threads
+from fagan.train.steps import LOGGED, State, start, step_once
 
 
 class Diverged(Exception):
@@ -33,12 +34,13 @@ def train(config: RunConfig, folder: Path | str, say=print) -> dict[str, Any]:
     if done is not None:
         say(f"{config.run_id} is {done['status']} already")
         return done
-    with threads(config.threads):
+    with threads(config.threads), fast_matmul(config, device) as matmul:
         images, scorer = data.load(config, "train"), Scorer(config, device)
         state = start(config, device)
         checkpoint = record.folder / "checkpoint.pt"
         resumed = restore(state, checkpoint)
-        record.begin(config, _environment(config, device, images, scorer), resumed, state.step)
+        made_with = _environment(config, device, images, scorer) | {"fp32_matmul": matmul}
+        record.begin(config, made_with, resumed, state.step)
         if resumed:
             say(f"continuing at step {state.step}")
         batches = data.Batches(

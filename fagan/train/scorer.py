@@ -9,7 +9,8 @@ from torch import Tensor
 from fagan import data, evaluate
 from fagan.config import RunConfig
 from fagan.records import RunRecord
-from fagan.train.steps import State, precision
+from fagan.train.arithmetic import precision
+from fagan.train.steps import State
 
 # Scores and sample grids use it in every run of every ablation: arms meet the same latents.
 EVALUATION_SEED = 1_000_003

@@ -1,7 +1,7 @@
 """One step of training and everything that it changes: networks, optimizers, average, latents."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from copy import deepcopy
 from dataclasses import dataclass, field
 
@@ -9,9 +9,11 @@ import torch
 from torch import Tensor, nn
 
 from fagan import data
-from fagan.config import RunConfig, UserError
+from fagan.config import RunConfig
 from fagan.losses import LOSSES
 from fagan.models import Discriminator, Generator, build
+from fagan.train.arithmetic import precision
+from fagan.train.optimizer import Adam
 
 LOGGED = ("loss_d", "loss_g", "d_real", "d_fake")
 
@@ -45,13 +47,14 @@ class State:
 def start(config: RunConfig, device: torch.device) -> State:
     """Fresh networks and optimizers of a configuration."""
     # channels last: convolutions are faster in it, and attention reads it as tokens without a copy
+    layout = torch.contiguous_format if config.exact else torch.channels_last
     generator, discriminator = (
-        network.to(device, memory_format=torch.channels_last) for network in build(config)
+        network.to(device, memory_format=layout) for network in build(config)
     )
 
     def adam(network: nn.Module, rate: float) -> torch.optim.Optimizer:
         betas = (config.beta1, config.beta2)
-        return torch.optim.Adam(network.parameters(), rate, betas, fused=device.type == "cuda")
+        return Adam(network.parameters(), rate, betas, fused=not config.exact)
 
     return State(
         config=config,
@@ -127,29 +130,3 @@ def frozen(network: nn.Module) -> Iterator[None]:
         yield
     finally:
         network.requires_grad_(True)
-
-
-def precision(config: RunConfig, device: torch.device):
-    """Autocast to bfloat16 where the configuration asks for it."""
-    if config.precision == "bf16":
-        return torch.autocast(device.type, torch.bfloat16)
-    return nullcontext()
-
-
-def pick_device(config: RunConfig) -> torch.device:
-    """The device that `config.device` means here."""
-    cuda = torch.cuda.is_available()
-    if config.device == "cuda" and not cuda:
-        raise UserError("device=cuda, but PyTorch sees no CUDA device here; use device=cpu or auto")
-    return torch.device("cuda" if cuda and config.device != "cpu" else "cpu")
-
-
-@contextmanager
-def threads(count: int) -> Iterator[None]:
-    """A fixed number of CPU threads: sums round differently with another."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(count)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
