@@ -114,7 +114,7 @@ class RunConfig:
             name = "images" if self.images < 0 else "seed"
             raise UserError(f"{name}={getattr(self, name)} must not be negative")
         if self.exact and self.precision != "fp32":
-            raise UserError(f"exact=true computes in fp32, not {self.precision}; set precision=fp32")
+            raise UserError(f"exact=true computes in fp32, not {self.precision}: precision=fp32")
         if self.batch_size < 2:
             raise UserError("batch_size=1 leaves batch norm nothing to average; give at least 2")
         if not re.fullmatch(r"[A-Za-z0-9][\w.+-]*", self.arm):

@@ -8,8 +8,8 @@ import pytest
 FAGAN = Path(__file__).parents[1] / "fagan"
 ORDER = (
     "errors architectures config environment faces data attention spectral_norm layers models "
-    "convert losses records tables readings plots evaluate train report runner ablations status "
-    "publish readme workflow cli __main__"
+    "convert losses records tables readings plots evaluate interpret train report runner ablations "
+    "status publish readme workflow cli __main__"
 ).split()
 READS_RECORDS_ONLY = {"tables", "readings", "plots"}
 ALLOWED_THERE = {"errors", "config", "records", *READS_RECORDS_ONLY}

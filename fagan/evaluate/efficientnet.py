@@ -63,9 +63,7 @@ class _Block(nn.Module):
 class _Convolution(nn.Module):
     """Convolution with its batch norm folded in, TensorFlow's "same" padding, relu6 or nothing."""
 
-    def __init__(
-        self, weights: Mapping[str, Tensor], name: str, norm: str, stride=1, linear=False
-    ):
+    def __init__(self, weights: Mapping[str, Tensor], name: str, norm: str, stride=1, linear=False):
         super().__init__()
         variance, mean = weights[f"{norm}.running_var"], weights[f"{norm}.running_mean"]
         scale = weights[f"{norm}.weight"] / (variance + EPSILON).sqrt()
@@ -77,15 +75,15 @@ class _Convolution(nn.Module):
         self.linear = linear
 
     def forward(self, x: Tensor) -> Tensor:
-        (height, low_h, high_h), (width, low_w, high_w) = map(self._padding, x.shape[2:])
+        (low_h, high_h), (low_w, high_w) = map(self._padding, x.shape[2:])
         if (low_h, low_w) != (high_h, high_w):  # TensorFlow puts the odd pixel below and right
             x = F.pad(x, (low_w, high_w, low_h, high_h))
             low_h = low_w = 0
         x = F.conv2d(x, self.weight, self.bias, self.stride, (low_h, low_w), groups=self.groups)
         return x if self.linear else x.clamp_(0, 6)
 
-    def _padding(self, size: int) -> tuple[int, int, int]:
+    def _padding(self, size: int) -> tuple[int, int]:
         kernel = self.weight.shape[-1]
         outputs = -(-size // self.stride)
         missing = max((outputs - 1) * self.stride + kernel - size, 0)
-        return outputs, missing // 2, missing - missing // 2
+        return missing // 2, missing - missing // 2

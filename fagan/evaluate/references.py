@@ -16,8 +16,7 @@ from fagan.data import ImageSet, cache_folder
 from fagan.evaluate.distances import Statistics, statistics
 from fagan.evaluate.features import Extractor
 
-
-# Raised when an extractor's code changes the last digits of features: kept ones are made again.
+# Counted up when an extractor's code changes the last digits of features: kept ones are made again.
 FEATURES_CODE = 2
 
 
