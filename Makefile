@@ -19,7 +19,7 @@ OPTIONS = $(if $(SEEDS),--seeds "$(SEEDS)") $(if $(STEPS),--steps "$(STEPS)") $(
 NAMED   = $(if $(ABLATION),$(ABLATION),laptop)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup ablations analysis report publish status lab test lint clean
+.PHONY: help setup ablations analysis report publish bench status lab test lint clean
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -57,6 +57,9 @@ report: $(READY)  ## write results/ABLATION/report/index.html from what is there
 
 publish: $(READY)  ## copy a finished ablation to results/published/, after its checks
 	@$(PYTHON) -m fagan publish $(NAMED) $(foreach run,$(WEIGHTS),--weights $(run))
+
+bench: $(READY)  ## steps, start-up and evaluation against the released package and the machine
+	@$(PYTHON) -m fagan bench $(if $(QUICK),--quick) $(if $(PUBLISH),--publish)
 
 status: $(READY)  ## what every run is doing
 	@$(PYTHON) -m fagan status $(NAMED)

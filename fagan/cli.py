@@ -169,6 +169,46 @@ def publish(
 
 
 @app.command()
+def bench(
+    quick: Annotated[bool, typer.Option(help="32 pixels and small attention only")] = False,
+    threads: Annotated[int | None, typer.Option(min=1, help="CPU threads; default all")] = None,
+    device: Annotated[str, typer.Option(help="auto, cpu or cuda")] = "auto",
+    publish: Annotated[bool, typer.Option(help="into results/published/bench and README")] = False,
+    results: Results = RESULTS,
+) -> None:
+    """Time training steps, start-up, evaluation and data against the released package."""
+    from rich.console import Console
+
+    from fagan import bench, readme, train
+    from fagan.config import RunConfig
+    from fagan.workflow import available_cores
+
+    chosen = train.pick_device(RunConfig.from_params({"device": device}))
+    folder = results / ("published/bench" if publish else "bench")
+    path = bench.run(folder, chosen, threads or available_cores(), quick)
+    about, steps, parts = bench.read(folder, path.stem)
+    console = Console(width=None if sys.stdout.isatty() else 160)
+    for table in (
+        bench.steps_table(steps),
+        bench.parts_table(parts),
+        bench.targets_table(about["targets"]),
+    ):
+        console.print(_rich(table))
+    print(path)
+    if publish:
+        readme.update(results)
+
+
+def _rich(table):
+    from rich.table import Table
+
+    shown = Table(*table.columns)
+    for row in table.itertuples(index=False):
+        shown.add_row(*row)
+    return shown
+
+
+@app.command()
 def stale(ablation: Ablation, results: Results = RESULTS) -> None:
     """List the runs that other code than this made (by the source fingerprint of their records)."""
     from fagan.environment import source_fingerprint

@@ -130,7 +130,7 @@ class RunConfig:
                     f"stage of {self.architecture!r} at width {self.width:g}; "
                     f"give squeeze <= {channels} or a larger width"
                 )
-            # the image-side F and an output F have 3 channels on one side and always one head
+            # an output F gives 3 channels and always has one head
             query = channels // self.squeeze
             if letters != "output F" and query % self.heads:
                 raise UserError(
@@ -153,10 +153,10 @@ class RunConfig:
         d = g[::-1]
         for letters, before, after in (
             *zip(stages.generator, (self.latent_size, *g[:-1]), g, strict=True),
-            # the image-side F has squeeze 1, as released: its input has 3 channels
-            *zip(stages.discriminator, (self.squeeze, *d[:-1]), d, strict=True),
+            # the image-side F is always possible: as released, it has squeeze 1 and one head
+            *zip(stages.discriminator, (None, *d[:-1]), d, strict=True),
         ):
-            if letters.startswith("F"):
+            if letters.startswith("F") and before is not None:
                 yield letters, before
             if letters.endswith("+A"):
                 yield letters, after

@@ -1,7 +1,8 @@
 """The README's results: written from the published records, so that no number is typed.
 
-The README holds a pair of marks, `<!-- results: laptop -->` and `<!-- end -->`; what stands between
-them is `block("laptop")`. `python -m fagan publish` writes it, and a test compares it.
+The README holds pairs of marks, `<!-- results: laptop -->` or `<!-- bench: cpu -->` and
+`<!-- end -->`; what stands between them is `block("laptop")` or `bench_block("cpu")`.
+`python -m fagan publish` and `bench --publish` write them, and a test compares.
 """
 
 import re
@@ -12,7 +13,9 @@ from fagan.environment import ROOT
 from fagan.records import RESULTS, load_runs, write_text
 
 README = ROOT / "README.md"
-MARKS = re.compile(r"(<!-- results: (?P<name>[\w-]+) -->\n).*?(<!-- end -->)", re.DOTALL)
+MARKS = re.compile(
+    r"(<!-- (?P<kind>results|bench): (?P<name>[\w-]+) -->\n).*?(<!-- end -->)", re.DOTALL
+)
 
 
 def block(ablation: str, results: Path = RESULTS) -> str:
@@ -40,13 +43,29 @@ def block(ablation: str, results: Path = RESULTS) -> str:
     return "\n\n".join(parts) + "\n"
 
 
+def bench_block(device: str, results: Path = RESULTS) -> str:
+    """What the published benches of a kind of device ("cpu", "cuda") measured, as Markdown."""
+    from fagan import bench
+
+    folder = Path(results) / "published" / "bench"
+    slugs = sorted(path.stem for path in folder.glob(f"{device}-*.json"))
+    if not slugs:
+        raise UserError(f"no bench of a {device} is published: make bench PUBLISH=1 writes one")
+    return "\n\n".join(bench.markdown(folder, s, "results/published/bench") for s in slugs) + "\n"
+
+
+def between(match: re.Match, results: Path = RESULTS) -> str:
+    """What belongs between a pair of marks."""
+    return (block if match["kind"] == "results" else bench_block)(match["name"], results)
+
+
 def update(results: Path = RESULTS, readme: Path = README) -> list[str]:
     """Rewrite every marked block of the README; the names of those that changed."""
     text = readme.read_text(encoding="utf-8")
     changed = []
 
     def fresh(match: re.Match) -> str:
-        new = match[1] + block(match["name"], results) + match[3]
+        new = match[1] + between(match, results) + match[4]
         if new != match[0]:
             changed.append(match["name"])
         return new

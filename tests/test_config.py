@@ -101,3 +101,13 @@ def test_no_stage_string_ends_in_a_traceback(text):
         parse_stages(text)
     except UserError as error:
         assert "\n" not in str(error)
+
+
+@pytest.mark.parametrize("architecture", ["fagan", "fagan-pure", "sagan"])
+def test_heads_that_divide_the_widths_are_taken(architecture):
+    """The image-side F has one head whatever the others have: it must not refuse theirs."""
+    from fagan.models import build
+
+    for network in build(RunConfig.from_params({"architecture": architecture, "heads": 2})):
+        heads = {m.heads for m in network.modules() if hasattr(m, "heads")}
+        assert 2 in heads and heads <= {1, 2}

@@ -17,8 +17,8 @@ def test_results_are_what_the_published_records_say():
     names = [match["name"] for match in readme.MARKS.finditer(TEXT)]
     assert names
     for match in readme.MARKS.finditer(TEXT):
-        between = match[0].removeprefix(match[1]).removesuffix(match[3])
-        assert between == readme.block(match["name"], ROOT / "results")
+        found = match[0].removeprefix(match[1]).removesuffix(match[4])
+        assert found == readme.between(match, ROOT / "results")
 
 
 def test_every_link_and_image_resolves():

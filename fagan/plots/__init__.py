@@ -11,6 +11,7 @@ from fagan.plots.alphas import (
     final_alphas_figure,
     layer_styles,
 )
+from fagan.plots.bench import step_times
 from fagan.plots.curves import differences, final_scores, learning_curves, losses
 from fagan.plots.look import (
     METRICS,
@@ -45,6 +46,7 @@ __all__ = [
     "sample_sheet",
     "save",
     "show",
+    "step_times",
     "style",
     "tile",
     "use_style",
