@@ -1,0 +1,58 @@
+"""Instruments that look inside the layers of a trained network and leave it as it was.
+
+| question | instrument |
+|---|---|
+| where does a pixel look? | `record`, `map_at` |
+| how far, how sharply? | `attention_statistics` (`attention_distance`, `attention_entropy`) |
+| how much of the output is attention? | `branch_energies` |
+| would the samples miss it? | `force_alpha`, `swap_branches`, `interventions` |
+| how far does a unit reach? | `effective_receptive_field`, `theoretical_receptive_field` |
+| are the weights bounded? | `spectral_norms` |
+| all of a network's layers at a log step | `summary` |
+
+Layers are named by their label ("full 8x8", "self 16x16"), by their module's name where they have
+none. The network may be in any mode, on any device, a generator or a discriminator.
+"""
+
+from fagan.interpret.energies import BranchEnergies, branch_energies
+from fagan.interpret.fields import (
+    effective_receptive_field,
+    field_share,
+    field_size,
+    theoretical_receptive_field,
+)
+from fagan.interpret.interventions import force_alpha, interventions, swap_branches
+from fagan.interpret.layers import gated_layers
+from fagan.interpret.maps import (
+    AttentionStatistics,
+    attention_distance,
+    attention_entropy,
+    attention_statistics,
+    map_at,
+)
+from fagan.interpret.recording import Recorded, record
+from fagan.interpret.singular import spectral_norms
+from fagan.interpret.summary import COLUMNS, summary
+
+__all__ = [
+    "COLUMNS",
+    "AttentionStatistics",
+    "BranchEnergies",
+    "Recorded",
+    "attention_distance",
+    "attention_entropy",
+    "attention_statistics",
+    "branch_energies",
+    "effective_receptive_field",
+    "field_share",
+    "field_size",
+    "force_alpha",
+    "gated_layers",
+    "interventions",
+    "map_at",
+    "record",
+    "spectral_norms",
+    "summary",
+    "swap_branches",
+    "theoretical_receptive_field",
+]

@@ -1,0 +1,871 @@
+"""Instruments against closed forms and slow loops; and that looking changes nothing."""
+
+import math
+from contextlib import ExitStack
+from copy import deepcopy
+
+import package
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from fagan.config import RunConfig
+from fagan.errors import UserError
+from fagan.evaluate import sample
+from fagan.interpret import (
+    COLUMNS,
+    Recorded,
+    attention_distance,
+    attention_entropy,
+    attention_statistics,
+    branch_energies,
+    effective_receptive_field,
+    field_share,
+    field_size,
+    force_alpha,
+    gated_layers,
+    interventions,
+    map_at,
+    maps,
+    record,
+    spectral_norms,
+    summary,
+    swap_branches,
+    theoretical_receptive_field,
+)
+from fagan.layers import FullAttention2d, SelfAttention2d
+from fagan.models import Discriminator, Generator
+from fagan.spectral_norm import spectral_norm
+
+DOUBLE = torch.float64
+
+
+def network(kind=Generator, **params):
+    """A small network with open gates: at alpha = 0 most of what is tested here cannot be seen."""
+    defaults = {"architecture": "fagan", "resolution": 32, "width": 0.125}
+    torch.manual_seed(0)
+    built = kind(RunConfig.from_params(defaults | params))
+    package.open_gates(built)
+    return built
+
+
+def inputs_of(kind, n=4):
+    shape = (n, 128) if kind is Generator else (n, 3, 32, 32)
+    return torch.randn(shape, generator=torch.Generator().manual_seed(1))
+
+
+def state(model):
+    """Everything that a forward pass or an instrument could leave changed; copies."""
+    tensors = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    modes = {name: module.training for name, module in model.named_modules()}
+    attributes = {name: sorted(vars(module)) for name, module in model.named_modules()}
+    gradients = {name: p.grad for name, p in model.named_parameters()}
+    return tensors, modes, attributes, gradients
+
+
+def assert_same_state(after, before):
+    assert after[0].keys() == before[0].keys()
+    for name, tensor in before[0].items():
+        assert torch.equal(after[0][name], tensor), name
+    assert after[1:3] == before[1:3]
+    for name, gradient in before[3].items():
+        same = gradient is None and after[3][name] is None
+        assert same or torch.equal(after[3][name], gradient), name
+
+
+def full(*, inputs=8, outputs=6, kernel=3, stride=1, padding=1, **options):
+    torch.manual_seed(0)
+    defaults = {"squeeze": 2, "use_spectral_norm": False, "use_batch_norm": False}
+    layer = FullAttention2d(inputs, outputs, kernel, stride, padding, **(defaults | options))
+    package.open_gates(layer)
+    return layer.double()
+
+
+def self_attention(channels=8, **options):
+    torch.manual_seed(0)
+    layer = SelfAttention2d(channels, squeeze=2, **options)
+    package.open_gates(layer)
+    return layer.double()
+
+
+def noise(*shape, seed=2):
+    return torch.randn(shape, generator=torch.Generator().manual_seed(seed), dtype=DOUBLE)
+
+
+# ---------------------------------------------------------------- recording
+
+# two heads are refused where an F stands at the image
+MIDDLE = "F F C+A | C F+A C+A"
+VARIANTS = {
+    "plain": {},
+    "released": {"released": True, "attention_spectral_norm": True},
+    "google": {"self_attention": "google", "attention_spectral_norm": True},
+    "concat": {"merge": "concat", "heads": 2, "squeeze": 2, "architecture": MIDDLE},
+    "frozen": {"alpha": "frozen", "alpha_init": 0.4, "architecture": "fagan-pure"},
+    "channel": {"alpha": "channel", "kernel_size": 3},
+}
+
+
+@pytest.mark.parametrize("training", [True, False], ids=["train", "eval"])
+@pytest.mark.parametrize("kind", [Generator, Discriminator])
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_recording_changes_no_bit(variant, kind, training):
+    watched = network(kind, **VARIANTS[variant]).train(training)
+    plain = deepcopy(watched)
+    x = inputs_of(kind)
+    outputs = []
+    for model, layers in ((watched, None), (plain, [])):
+        torch.manual_seed(3)
+        with record(model, layers) as records:
+            first = model(x)
+            outputs += [first, model(x)]  # the second pass sees the first one's u, v, running mean
+        first.square().sum().backward()
+        outputs.append(torch.get_rng_state())
+    for ours, theirs in zip(outputs[:3], outputs[3:], strict=True):
+        assert torch.equal(ours, theirs)
+    assert not records
+    assert_same_state(state(watched), state(plain))
+
+
+def test_a_record_per_pass_that_outlives_the_context():
+    model = network().eval()
+    with record(model) as records:
+        for n in (2, 3):
+            model(inputs_of(Generator, n))
+    model(inputs_of(Generator, 4))
+    assert list(records) == ["full 4x4", "full 8x8", "self 16x16"]
+    for passes in records.values():
+        assert [recorded.query.shape[0] for recorded in passes] == [2, 3]
+        assert not any(recorded.attention.requires_grad for recorded in passes)
+
+
+def test_a_record_keeps_the_gate_of_its_pass():
+    layer = full()
+    with record(layer) as records, torch.no_grad():
+        layer(noise(1, 8, 5, 5))
+        before = layer.alpha.item()
+        layer.alpha.fill_(7)
+    (recorded,) = records["FullAttention2d"]
+    assert [w.item() for w in recorded.weights] == [before, 1 - before]
+    assert recorded.alpha.item() == before
+
+
+def test_chosen_layers_nested_contexts_and_exceptions():
+    model = network().eval()
+    x = inputs_of(Generator)
+    before = state(model)
+    with pytest.raises(KeyError), record(model, "full 8x8") as outer:
+        with record(model, ["full 8x8", "self 16x16"]) as inner:
+            model(x)
+        model(x)
+        raise KeyError
+    assert {name: len(passes) for name, passes in outer.items()} == {"full 8x8": 2}
+    assert {name: len(passes) for name, passes in inner.items()} == {"full 8x8": 1, "self 16x16": 1}
+    assert_same_state(state(model), before)
+    model(x)
+    assert len(outer["full 8x8"]) == 2
+
+
+def test_a_failing_forward_pass_leaves_nothing():
+    model = network(Discriminator)
+    before = state(model)
+    with pytest.raises(RuntimeError), record(model):
+        model(torch.randn(2, 5, 32, 32))
+    assert_same_state(state(model), before)
+
+
+def test_an_unknown_layer_names_the_nearest():
+    model = network()
+    for attempt in (
+        lambda: record(model, "full 8x9"),
+        lambda: force_alpha(model, 0, ["full 8x9"]),
+        lambda: swap_branches(model, "full 8x9"),
+    ):
+        with pytest.raises(UserError, match="did you mean 'full 8x8'"), attempt():
+            pass
+
+
+def test_layers_without_a_label_go_by_their_names():
+    own = nn.Sequential(full(), self_attention(6), self_attention(6))
+    own[2].label = own[1].label = "twice"
+    assert list(gated_layers(own)) == ["0", "twice", "2"]
+    assert gated_layers(own)["2"] is own[2]
+
+
+SLOW = {
+    "full": lambda: full(heads=2, activation=nn.LeakyReLU(0.3)),
+    "full transposed": lambda: full(
+        kernel=4, stride=2, transposed=True, use_batch_norm=True, activation=nn.LeakyReLU(0.3)
+    ),
+    "full concat": lambda: full(merge="concat"),
+    "full channel": lambda: full(alpha="channel"),
+    "self package": lambda: self_attention(heads=2),
+    "self google": lambda: self_attention(variant="google", heads=2),
+}
+
+
+@pytest.mark.parametrize("name", SLOW)
+def test_the_map_is_the_one_that_the_layer_used(name):
+    """Slow loop over images, heads and queries; the attention branch is the map times the value."""
+    layer = SLOW[name]().eval()
+    x = noise(2, 8, 4, 6)
+    with record(layer) as records, torch.no_grad():
+        layer(x)
+        query, key, value = layer.project(x)
+    ((recorded,),) = records.values()
+    heads, width = layer.heads, query.shape[1] // layer.heads
+    q, k = query.flatten(2), key.flatten(2)
+    weights = recorded.map
+    assert weights.shape == (2, heads, q.shape[2], k.shape[2])
+    assert k.shape[2] == (q.shape[2] // 4 if "google" in name else q.shape[2])
+    for b in range(2):
+        for h in range(heads):
+            own = slice(h * width, (h + 1) * width)
+            for n in range(q.shape[2]):
+                logits = torch.stack([q[b, own, n] @ k[b, own, m] for m in range(k.shape[2])])
+                expected = logits.exp() / logits.exp().sum()
+                assert torch.allclose(weights[b, h, n], expected, rtol=1e-10, atol=0)
+    v = value.flatten(2).unflatten(1, (heads, -1))  # (B, heads, C / heads, M)
+    attention = (weights @ v.mT).mT.flatten(1, 2).unflatten(2, recorded.grid)  # (B, C, H, W)
+    if isinstance(layer, SelfAttention2d):
+        attention = layer.output(attention)
+    assert torch.allclose(layer.activation(attention), recorded.attention, atol=1e-12)
+
+
+@pytest.mark.parametrize("name", SLOW)
+def test_the_branches_and_weights_make_the_output(name):
+    layer = SLOW[name]().eval()
+    x = noise(2, 8, 4, 6)
+    with record(layer) as records, torch.no_grad():
+        output = layer(x)
+    ((recorded,),) = records.values()
+    first, second = recorded.weights
+    if "concat" in name:
+        made = F.conv2d(recorded.attention, first) + F.conv2d(recorded.convolution, second)
+        made = made + layer.join.bias[:, None, None]
+    else:
+        made = first * recorded.attention + second * recorded.convolution
+    assert torch.allclose(made, output, atol=1e-12)
+
+
+def test_half_precision_is_measured_in_single():
+    model = network().eval()
+    with record(model) as records, torch.autocast("cpu", torch.bfloat16), torch.no_grad():
+        model(inputs_of(Generator))
+    recorded = records["full 8x8"][0]
+    assert recorded.query.dtype == torch.bfloat16
+    assert recorded.map.dtype == torch.float32
+    assert (recorded.map.sum(-1) - 1).abs().max() < 1e-5
+
+
+# ---------------------------------------------------------------- maps
+
+
+@pytest.mark.parametrize("kind", [Generator, Discriminator])
+@pytest.mark.parametrize(
+    "options", [{}, {"self_attention": "google", "heads": 2, "squeeze": 2, "architecture": MIDDLE}]
+)
+def test_where_a_pixel_looks(kind, options):
+    model = network(kind, **options).eval()
+    with record(model) as records, torch.no_grad():
+        model(inputs_of(kind))
+    for passes in records.values():
+        recorded = passes[0]
+        height, width = recorded.grid
+        seen = map_at(recorded, (9, 22), 32)  # the image is the input's or the output's 32 x 32
+        assert seen.shape == (4, recorded.heads, *recorded.key_grid)
+        cell = 32 // height
+        row, column = 9 // cell, 22 // cell
+        expected = recorded.map.unflatten(2, (height, width))[:, :, row, column]
+        assert torch.allclose(seen.flatten(2), expected, rtol=1e-4)
+        same_cell = (row * cell + cell - 1, column * cell)
+        assert torch.equal(map_at(recorded, same_cell, 32), seen)
+        next_cell = (9, (column + 1) * cell)
+        assert not torch.equal(map_at(recorded, next_cell, 32), seen)
+
+
+def test_a_pixel_looks_at_the_key_that_it_matches():
+    """Query and key are the input itself: a cell looks where the same colour is."""
+    layer = self_attention(4)
+    layer.query = layer.key = nn.Conv2d(4, 4, 1, bias=False).double()
+    with torch.no_grad():
+        layer.query.weight.copy_(10 * torch.eye(4)[:, :, None, None])
+    x = torch.zeros(1, 4, 4, 8, dtype=DOUBLE)
+    x[0, 0] = 1
+    for row, column in ((1, 2), (3, 7)):  # a pair that matches across the image
+        x[0, :, row, column] = torch.tensor([0.0, 0, 1, 0])
+    with record(layer) as records:
+        layer(x)
+    ((recorded,),) = records.values()
+    tall = recorded.map.unflatten(2, (4, 8)).unflatten(4, (4, 8))[0, 0, 1, 2]
+    assert tall[1, 2] == pytest.approx(0.5) and tall[3, 7] == pytest.approx(0.5)
+    statistics = attention_statistics(recorded, 32)
+    # two cells share two keys, the other 30 share 30; uniform over n keys: log n
+    assert statistics.entropy == pytest.approx((2 * math.log(2) + 30 * math.log(30)) / 32)
+
+
+def test_a_pixel_outside_the_image():
+    model = network().eval()
+    with record(model, "full 4x4") as records, torch.no_grad():
+        model(inputs_of(Generator))
+    for pixel in ((32, 0), (0, -1)):
+        with pytest.raises(UserError, match="outside an image of 32 x 32"):
+            map_at(records["full 4x4"][0], pixel, 32)
+
+
+def test_entropy_of_uniform_and_sharp_maps():
+    uniform = torch.full((2, 3, 5, 12), 1 / 12, dtype=DOUBLE)
+    assert torch.allclose(attention_entropy(uniform), torch.full((2, 3, 5), math.log(12)).double())
+    assert torch.equal(attention_entropy(torch.eye(7)), torch.zeros(7))
+    halves = torch.tensor([[0.5, 0.25, 0.25, 0.0]], dtype=DOUBLE)
+    assert attention_entropy(halves).item() == pytest.approx(1.5 * math.log(2))
+
+
+def test_distance_of_identity_shift_and_uniform():
+    grid = (4, 8)
+    identity = torch.eye(32, dtype=DOUBLE).expand(2, 1, 32, 32)
+    assert torch.equal(attention_distance(identity, grid, grid, 64), torch.zeros(2, 1, 32).double())
+    uneven = attention_distance(torch.eye(21), (3, 7), (3, 7), 50)  # cells of 16.67 x 7.14 pixels
+    assert torch.equal(uneven, torch.zeros(21))
+    right = torch.roll(torch.eye(32, dtype=DOUBLE), 1, dims=1)  # each query looks one key further
+    distances = attention_distance(right, grid, grid, 64).view(grid)
+    assert torch.allclose(distances[:, :-1], torch.full((4, 7), 8.0).double())  # 64 / 8 pixels
+    # from the end of a row to the start of the next: 7 cells of 8 px back, one of 16 px down
+    assert torch.allclose(distances[:-1, -1], torch.full((3,), math.hypot(56, 16)).double())
+    uniform = torch.full((32, 32), 1 / 32, dtype=DOUBLE)
+    first = attention_distance(uniform, grid, grid, 64)[0].item()
+    expected = [math.hypot(16 * r, 8 * c) / 32 for r in range(4) for c in range(8)]
+    assert first == pytest.approx(sum(expected))
+
+
+def test_distance_to_coarser_keys():
+    """Each query looks at the pooled key that covers it: half a cell away in both directions."""
+    own = torch.zeros(4, 4, 2, 2, dtype=DOUBLE)
+    for r in range(4):
+        for c in range(4):
+            own[r, c, r // 2, c // 2] = 1
+    distances = attention_distance(own.view(16, 4), (4, 4), (2, 2), 32)
+    assert torch.allclose(distances, torch.full((16,), math.hypot(4, 4)).double())
+
+
+@pytest.mark.parametrize(
+    "options", [{}, {"self_attention": "google", "heads": 2, "squeeze": 2, "architecture": MIDDLE}]
+)
+def test_statistics_are_the_whole_maps(options, monkeypatch):
+    model = network(**options).eval()
+    with record(model) as records, torch.no_grad():
+        model(inputs_of(Generator))
+    for passes in records.values():
+        recorded = passes[0]
+        grids = (recorded.grid, recorded.key_grid)
+        for block in (1, 1000, 2**22):  # queries one by one, some, all at once
+            monkeypatch.setattr(maps, "BLOCK", block)
+            found = attention_statistics(recorded, 32)
+            entropy = attention_entropy(recorded.map.double()).mean().item()
+            distance = attention_distance(recorded.map.double(), *grids, 32).mean().item()
+            assert found.entropy == pytest.approx(entropy, rel=1e-4)
+            assert found.distance == pytest.approx(distance, rel=1e-4)
+            share = entropy / math.log(recorded.map.shape[-1])
+            assert found.entropy_share == pytest.approx(share, rel=1e-4)
+
+
+def test_statistics_of_a_layer_that_looks_everywhere_alike():
+    layer = self_attention()
+    nn.init.zeros_(layer.query.weight)
+    nn.init.zeros_(layer.query.bias)
+    with record(layer) as records:
+        layer(noise(2, 8, 4, 4))
+        layer(noise(2, 8, 1, 1))
+    everywhere, alone = (attention_statistics(r, 32) for r in records["SelfAttention2d"])
+    assert everywhere.entropy == pytest.approx(math.log(16))
+    assert everywhere.entropy_share == pytest.approx(1)
+    centres = [(8 * r, 8 * c) for r in range(4) for c in range(4)]
+    assert everywhere.distance == pytest.approx(
+        sum(math.dist(a, b) for a in centres for b in centres) / 256
+    )
+    assert (alone.entropy, alone.distance) == (0, 0)
+    assert math.isnan(alone.entropy_share)
+
+
+# ---------------------------------------------------------------- energies
+
+
+def recorded_of(attention, convolution, weights):
+    position = torch.zeros(1, 1, 2, 2)
+    return Recorded(position, position, attention, convolution, weights, weights[0], 1)
+
+
+def test_energies_of_a_scalar_gate():
+    signs = torch.tensor([1.0, -1]).view(1, 2, 1, 1).expand(3, 2, 2, 2)
+    alpha = torch.tensor([-0.25])
+    energies = branch_energies(recorded_of(2 * signs, 3 * signs, (alpha, 1 - alpha)))
+    assert energies.attention == pytest.approx(0.5)
+    assert energies.convolution == pytest.approx(3.75)
+    assert energies.share == pytest.approx(0.5 / 4.25)
+
+
+def test_energies_of_a_gate_per_channel():
+    ones = torch.ones(2, 2, 3, 3)
+    alpha = torch.tensor([3.0, -4.0]).view(2, 1, 1)
+    energies = branch_energies(recorded_of(ones, ones, (alpha, 1 - alpha)))
+    assert energies.attention == pytest.approx(math.sqrt((9 + 16) / 2))
+    assert energies.convolution == pytest.approx(math.sqrt((4 + 25) / 2))
+
+
+def test_energies_where_both_branches_are_silent():
+    zeros = torch.zeros(1, 1, 2, 2)
+    energies = branch_energies(recorded_of(zeros, zeros, (torch.ones(1), torch.ones(1))))
+    assert (energies.attention, energies.convolution) == (0, 0)
+    assert math.isnan(energies.share)
+
+
+@pytest.mark.parametrize("name", SLOW)
+def test_energies_from_the_layers_own_output(name):
+    """What leaves the output when a branch goes silent is that branch's term."""
+    layer = SLOW[name]().eval()
+    x = noise(2, 8, 4, 6)
+    branches = type(layer).branches
+
+    def output(keep_attention, keep_convolution):
+        attention, convolution = branches(layer, x)
+        layer.branches = lambda _: (attention * keep_attention, convolution * keep_convolution)
+        made = layer(x)
+        del layer.branches
+        return made
+
+    with record(layer) as records, torch.no_grad():
+        layer(x)
+    with torch.no_grad():
+        silent = output(0, 0)
+        expected = [(output(*keep) - silent).square().mean().sqrt() for keep in ((1, 0), (0, 1))]
+    ((recorded,),) = records.values()
+    energies = branch_energies(recorded)
+    assert energies.attention == pytest.approx(expected[0].item())
+    assert energies.convolution == pytest.approx(expected[1].item())
+    assert energies.share == pytest.approx((expected[0] / sum(expected)).item())
+
+
+# ---------------------------------------------------------------- interventions
+
+
+@pytest.mark.parametrize("mode", ["learned", "frozen", "channel"])
+def test_forced_gates(mode):
+    layer = full(alpha=mode, alpha_init=0.3, activation=nn.LeakyReLU(0.3))
+    x = noise(2, 8, 5, 5)
+    attention, convolution = layer.branches(x)
+    gate, trained = layer.alpha, layer(x)
+    for value, expected in (
+        (0, convolution),
+        (1, attention),
+        (-2, 3 * convolution - 2 * attention),
+    ):
+        with force_alpha(layer, value):
+            assert torch.allclose(layer(x), expected)
+            assert layer.alpha.shape == gate.shape
+        assert layer.alpha is gate
+    assert torch.equal(layer(x), trained)
+    assert list(layer.state_dict()) == list(full(alpha=mode).state_dict())
+
+
+@pytest.mark.parametrize("variant", ["package", "google"])
+def test_a_self_attention_without_its_gate_is_not_there(variant):
+    layer = self_attention(variant=variant).eval()
+    x = noise(2, 8, 4, 4)
+    with force_alpha(layer, 0):
+        assert torch.equal(layer(x), x)
+    assert not torch.allclose(layer(x), x)
+
+
+@pytest.mark.parametrize("mode", ["learned", "channel"])
+def test_swapped_gates(mode):
+    layer = full(alpha=mode, activation=nn.LeakyReLU(0.3))
+    x = noise(2, 8, 5, 5)
+    attention, convolution = layer.branches(x)
+    trained = layer(x)
+    with swap_branches(layer):
+        expected = layer.alpha.new_tensor(0) + (1 - layer.alpha) * convolution
+        assert torch.allclose(layer(x), expected + layer.alpha * attention)
+        assert torch.allclose(layer(x) + trained, attention + convolution)
+        with swap_branches(layer):
+            assert torch.allclose(layer(x), trained)
+    assert torch.equal(layer(x), trained)
+
+
+def test_swapped_halves_of_a_concatenation():
+    layer = full(merge="concat")
+    x = noise(2, 8, 5, 5)
+    weight, trained = layer.join.weight, layer(x)
+    attention, convolution = layer.branches(x)
+    with swap_branches(layer):
+        swapped = layer(x)
+    assert torch.allclose(swapped, layer.join(torch.cat((convolution, attention), dim=1)))
+    assert not torch.allclose(swapped, trained)
+    assert layer.join.weight is weight
+
+
+def test_an_intervention_without_meaning():
+    concat = network(merge="concat").eval()
+    with (
+        pytest.raises(UserError, match="'full 8x8' has no alpha"),
+        force_alpha(concat, 0, "full 8x8"),
+    ):
+        pass
+    plain = network().eval()
+    with (
+        pytest.raises(UserError, match="'self 16x16' has one branch"),
+        swap_branches(plain, ["full 8x8", "self 16x16"]),
+    ):
+        pass
+    # asked for all layers, it leaves the others alone
+    with swap_branches(plain), force_alpha(concat, 0):
+        assert plain.stages[-1].alpha.item() == network().stages[-1].alpha.item()
+        assert plain.stages[0].alpha.item() == pytest.approx(1 - network().stages[0].alpha.item())
+        assert concat.stages[-1].alpha.item() == 0
+
+
+def test_interventions_leave_nothing_behind():
+    """Not after an exception, and not in a graph that still waits for its backward pass."""
+    model, undisturbed = network(), network()
+    x = inputs_of(Generator)
+    loss, expected = (m(x).square().sum() for m in (model, undisturbed))
+    objects = dict(model.named_parameters())
+    before = state(model)
+    with pytest.raises(KeyError), ExitStack() as stack:
+        stack.enter_context(force_alpha(model, 0.5))
+        stack.enter_context(swap_branches(model, "full 8x8"))
+        stack.enter_context(force_alpha(model, 2, "full 8x8"))
+        raise KeyError
+    assert_same_state(state(model), before)
+    assert all(p is objects[name] for name, p in model.named_parameters())
+    loss.backward()
+    expected.backward()
+    assert_same_state(state(model), state(undisturbed))
+
+
+def fingerprint(images):
+    """A cheap score that notices any change: grey levels with random signs."""
+    signs = torch.randn(images.shape, generator=torch.Generator().manual_seed(9)).sign()
+    return (images * signs).sum(dtype=DOUBLE).item()
+
+
+def contrasted():
+    """An untrained generator's images are nearly grey: a layer's part in them would be lost."""
+    model = network()
+    with torch.no_grad():
+        model.output.weight.mul_(20)
+    return model
+
+
+def test_a_row_per_layer_and_intervention():
+    model = contrasted().train()
+    arguments = {"n": 6, "latent_size": 128, "seed": 5}
+    before = state(model)
+    rows = interventions(model, fingerprint, values=(0, 2), batch=4, **arguments)
+    assert_same_state(state(model), before)
+    every = ["full 4x4", "full 8x8", "self 16x16", "all"]
+    assert [(row["layer"], row["intervention"]) for row in rows] == [
+        ("all", "as trained"),
+        *((layer, "alpha = 0") for layer in every),
+        *((layer, "alpha = 2") for layer in every),
+        *((layer, "swapped") for layer in ("full 4x4", "full 8x8", "all")),
+    ]
+    trained = rows[0]["fd"]
+    assert (trained, rows[0]["change"]) == (fingerprint(sample(model, **arguments)), 0)
+    for row in rows[1:]:
+        touched = {"full 4x4": [0], "full 8x8": [1], "self 16x16": [3], "all": [0, 1, 3]}
+        copy = contrasted().eval()
+        for index in touched[row["layer"]]:
+            layer = copy.stages[index]
+            with torch.no_grad():
+                if row["intervention"] != "swapped":
+                    layer.alpha.fill_(float(row["intervention"].split()[-1]))
+                elif isinstance(layer, FullAttention2d):
+                    layer.alpha.copy_(1 - layer.alpha)
+        expected = fingerprint(sample(copy, **arguments))
+        assert row["fd"] == pytest.approx(expected, abs=5)  # batches of 4 and of 6 round apart
+        assert row["change"] == row["fd"] - trained
+        assert abs(row["change"]) > 50, f"{row}: a vacuous comparison"
+
+
+def test_an_intervention_that_diverges_is_not_a_number():
+    model = network(architecture="F C C | C C C")
+    arguments = {"n": 2, "latent_size": 128, "seed": 0}
+    rows = interventions(model, fingerprint, values=(math.inf,), **arguments)
+    found = {row["intervention"]: math.isnan(row["fd"]) for row in rows}
+    assert found == {"as trained": False, "alpha = inf": True, "swapped": False}
+
+
+def test_a_network_without_attention_has_one_row():
+    model = network(architecture="dcgan")
+    (row,) = interventions(model, fingerprint, n=2, latent_size=128, seed=0)
+    assert (row["layer"], row["intervention"], row["change"]) == ("all", "as trained", 0)
+
+
+# ---------------------------------------------------------------- receptive fields
+
+
+@pytest.mark.parametrize("kernel", [1, 3, 5])
+def test_the_field_of_one_convolution_is_its_kernel(kernel):
+    torch.manual_seed(0)
+    own = nn.Sequential(nn.Conv2d(2, 1, kernel, padding=kernel // 2)).double()
+    with torch.no_grad():  # magnitudes are added, not gradients: these would cancel
+        own[0].weight[:, 1] = -own[0].weight[:, 0]
+    x = noise(3, 2, 16, 16)
+    field = effective_receptive_field(own, "0", x, position=(6, 9))
+    low, high = kernel // 2, kernel // 2 + 1
+    inside = field[6 - low : 6 + high, 9 - low : 9 + high]
+    weight = own[0].weight[0, 0].detach().abs()
+    assert torch.allclose(inside, weight / weight.sum())  # linear: the gradient is the kernel
+    assert (field > 0).sum() == kernel**2
+    assert theoretical_receptive_field(own, "0", x, position=(6, 9)) == kernel
+    assert field_size((field > 0).double()) == kernel
+
+
+def test_attention_sees_the_whole_image_and_a_closed_gate_the_kernel():
+    own = nn.Sequential(full(inputs=3, squeeze=1))
+    x = noise(2, 3, 12, 12)
+    field = effective_receptive_field(own, "0", x)
+    assert (field > 0).all()
+    assert field.sum().item() == pytest.approx(1)
+    with force_alpha(own, 0):
+        closed = effective_receptive_field(own, "0", x)
+        assert theoretical_receptive_field(own, "0", x) == 3
+    assert torch.equal((closed > 0).nonzero().aminmax(dim=0).min, torch.tensor([5, 5]))
+    assert (closed > 0).sum() == 9
+    # an open gate, and even one that lets no convolution through, leaves the theory as it is
+    with force_alpha(own, 1):
+        assert theoretical_receptive_field(own, "0", x) == 3
+
+
+@pytest.mark.parametrize("options", [{}, {"merge": "concat"}, {"released": True}])
+def test_the_theory_of_a_discriminator(options):
+    """4x4 convolutions of stride 2: 4, 10 and 22 pixels, and the logit sees 46."""
+    model = network(Discriminator, architecture="F F+A C+A | F F+A C+A", **options)
+    before = state(model)
+    images = inputs_of(Discriminator, 1)
+    fields = {
+        layer: theoretical_receptive_field(model, layer, images)
+        for layer in ("full 16x16", "full 8x8", "self 8x8", "stages.3", "self 4x4", "output")
+    }
+    assert list(fields.values()) == [4, 10, 10, 22, 22, 32]  # the last one clipped by the image
+    large = torch.zeros(1, 3, 96, 96)
+    assert theoretical_receptive_field(model, "output", large) == 46
+    assert_same_state(state(model), before)
+
+
+def test_the_field_in_effect_of_a_discriminator():
+    model = network(Discriminator, architecture="F F+A C+A | F F+A C+A", released=True)
+    images = inputs_of(Discriminator)
+    model(images).sum().backward()
+    before = state(model)
+    open_field = effective_receptive_field(model, "stages.3", images)
+    with force_alpha(model, 0):
+        closed = effective_receptive_field(model, "stages.3", images)
+    assert_same_state(state(model), before)
+    assert open_field.shape == (32, 32) and (open_field >= 0).all()
+    assert open_field.sum().item() == pytest.approx(1)
+    assert (open_field > 0).float().mean() > 0.99
+    rows, columns = ((closed > 0).any(axis).nonzero() for axis in (1, 0))
+    for lines in (rows, columns):
+        assert (lines.min().item(), lines.max().item()) == (9, 30)  # 22 pixels from 2 * 8 - 7
+    assert 1 < field_size(closed) <= 22
+    assert effective_receptive_field(model, "stages.3", images, seed=0).equal(open_field)
+    assert not effective_receptive_field(model, "stages.3", images, seed=1).equal(open_field)
+
+
+def test_every_image_counts_by_the_magnitude_of_its_gradient():
+    """Slow loop; with one output channel the random unit vector is a sign."""
+    torch.manual_seed(0)
+    own = nn.Sequential(
+        nn.Conv2d(3, 4, 3, padding=1), nn.LeakyReLU(0.1), nn.Conv2d(4, 1, 3, stride=2, padding=1)
+    ).double()
+    x = noise(5, 3, 10, 10)
+    expected = torch.zeros(10, 10, dtype=DOUBLE)
+    for image in x.split(1):
+        image = image.clone().requires_grad_()
+        own(image)[0, 0, 2, 2].backward()  # the centre of 5 x 5
+        expected += image.grad[0].abs().sum(0)
+    own.zero_grad()
+    field = effective_receptive_field(own, "2", x)
+    assert torch.allclose(field, expected / expected.sum())
+
+
+@pytest.mark.parametrize("kernel", [(3, 5), (5, 3)])
+def test_theory_asks_neither_weights_nor_activations(kernel):
+    """Units that are off, weights of 0, a norm that turns the sign: still connected."""
+    torch.manual_seed(0)
+    own = nn.Sequential(
+        spectral_norm(nn.Conv2d(2, 4, kernel, padding=2)), nn.BatchNorm2d(4), nn.ReLU(),
+        spectral_norm(nn.Conv2d(4, 1, 1), released=True), nn.ReLU(), nn.Conv2d(1, 1, 1),
+    )  # fmt: skip
+    with torch.no_grad():
+        own[0].parametrizations.weight[0]._u.fill_(0.5)
+        own[0].parametrizations.weight[0]._v.fill_(-0.2)
+        own[1].bias.fill_(-100)
+        own[5].weight.zero_()
+    own.eval()
+    before = state(own)
+    assert theoretical_receptive_field(own, "5", torch.randn(2, 2, 16, 16)) == 5
+    assert_same_state(state(own), before)
+    own(torch.randn(2, 2, 16, 16))  # and the original still has its weights
+
+
+def test_the_field_of_a_generator_on_an_earlier_layer():
+    model = network(architecture="F F F, output F | F F F").eval()
+    z = inputs_of(Generator)
+    arguments = {"source": "full 4x4", "position": (3, 4)}
+    assert theoretical_receptive_field(model, "full 8x8", z, **arguments) == 2
+    # output rows 3 and 4 of 8: both see rows 1 and 2 of 4
+    with force_alpha(model, 0):
+        closed = effective_receptive_field(model, "full 8x8", z, **arguments)
+    assert (closed > 0).nonzero().tolist() == [[1, 1], [1, 2], [2, 1], [2, 2]]
+    field = effective_receptive_field(model, "full 8x8", z, **arguments)
+    assert field.shape == (4, 4) and (field > 0).all()
+    cells = {18}  # a row of the image; followed back through three doublings of kernel 4, padding 1
+    for _ in range(3):
+        cells = {(row + 1 - t) // 2 for row in cells for t in range(4) if (row + 1 - t) % 2 == 0}
+    assert cells == {1, 2, 3}
+    arguments["position"] = (18, 16)
+    assert theoretical_receptive_field(model, "full 32x32", z, **arguments) == 3
+
+
+def test_fields_that_do_not_exist():
+    model = network()
+    z = inputs_of(Generator)
+    for layer, source, message in (
+        ("full 8x8", None, "the input has no positions; give source="),
+        ("full 8x8", "self 16x16", "does not depend on its source"),
+        ("full 8x9", "full 4x4", "did you mean 'full 8x8'"),
+        ("full 8x8", "stages.99", "did you mean 'stages"),
+        ("stages.0.query", "full 4x4", "'stages.0.query' has no positions"),
+    ):
+        for function in (effective_receptive_field, theoretical_receptive_field):
+            with pytest.raises(UserError, match=message):
+                function(model, layer, z, source=source)
+    with pytest.raises(UserError, match=r"position \(8, 0\) is outside"):
+        effective_receptive_field(model, "full 8x8", z, source="full 4x4", position=(8, 0))
+    assert not any(module._forward_hooks for module in model.modules())
+
+
+def test_a_unit_that_nothing_reaches():
+    own = nn.Sequential(nn.Conv2d(1, 1, 3, padding=1))
+    nn.init.zeros_(own[0].weight)
+    field = effective_receptive_field(own, "0", torch.ones(1, 1, 8, 8))
+    assert field.isnan().all()
+    assert math.isnan(field_size(field)) and math.isnan(field_share(field))
+
+
+def test_sizes_of_known_fields():
+    box = torch.zeros(20, 20)
+    box[3:8, 10:15] = 0.5
+    box[0, 0] = 0.5 * 0.045  # below 4.55 % of the maximum
+    box[0, 1] = 0.5 * 0.046  # above
+    assert field_size(box) == pytest.approx(math.sqrt(26))
+    assert field_share(box) == pytest.approx(26 / 400)
+    assert field_size(1000 * box) == field_size(box)
+    grid = torch.arange(200, dtype=DOUBLE) - 99.5
+    gaussian = torch.exp(-(grid[:, None] ** 2 + grid**2) / (2 * 15**2))
+    radius = 15 * math.sqrt(-2 * math.log(0.0455))
+    assert field_size(gaussian) == pytest.approx(math.sqrt(math.pi) * radius, rel=0.01)
+
+
+# ---------------------------------------------------------------- spectral norms
+
+
+@pytest.mark.parametrize("training", [True, False], ids=["train", "eval"])
+@pytest.mark.parametrize("options", [{}, {"released": True, "attention_spectral_norm": True}])
+@pytest.mark.parametrize("kind", [Generator, Discriminator])
+def test_spectral_norms_of_a_network(kind, options, training):
+    model = network(kind, **options).train(training)
+    before = state(model)
+    norms = spectral_norms(model)
+    assert_same_state(state(model), before)
+    copy = deepcopy(model).eval()
+    convolutions = [m for m in copy.modules() if isinstance(m, nn.Conv2d | nn.ConvTranspose2d)]
+    assert len(norms) == len(convolutions)
+    for (name, found), convolution in zip(norms.items(), convolutions, strict=True):
+        weight = convolution.weight.detach().double()
+        if isinstance(convolution, nn.ConvTranspose2d):
+            weight = weight.transpose(0, 1)
+        expected = torch.linalg.matrix_norm(weight.flatten(1), ord=2).item()
+        assert found == pytest.approx(expected, rel=1e-10), name
+    assert {"full 8x8.query", "full 8x8.convolution", "output"} <= norms.keys()
+
+
+def test_what_spectral_normalisation_promises():
+    """1 for PyTorch's once it has converged; the released one misses it where it is transposed."""
+    torch.manual_seed(0)
+    own = nn.ModuleDict(
+        {
+            "exact": spectral_norm(nn.ConvTranspose2d(16, 6, 4)),
+            "released": spectral_norm(nn.ConvTranspose2d(16, 6, 4), released=True),
+            "released convolution": spectral_norm(nn.Conv2d(16, 6, 4), released=True),
+            "free": nn.Conv2d(3, 2, 1),
+        }
+    )
+    for _ in range(200):
+        for layer in own.values():
+            _ = layer.weight
+    with torch.no_grad():
+        own["free"].weight.copy_(torch.tensor([[3.0, 0, 0], [0, -5, 0]])[:, :, None, None])
+    norms = spectral_norms(own)
+    assert norms["exact"] == pytest.approx(1, abs=1e-4)
+    assert norms["released convolution"] == pytest.approx(1, abs=1e-4)
+    assert abs(norms["released"] - 1) > 0.1
+    assert norms["free"] == pytest.approx(5)
+
+
+def test_a_diverged_weight_has_no_norm():
+    own = nn.Sequential(nn.Conv2d(3, 2, 1), nn.Conv2d(2, 2, 1))
+    nn.init.constant_(own[0].weight, math.nan)
+    nn.init.zeros_(own[1].weight)
+    norms = spectral_norms(own)
+    assert math.isnan(norms["0"]) and norms["1"] == 0
+
+
+# ---------------------------------------------------------------- summary
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+@pytest.mark.parametrize("kind", [Generator, Discriminator])
+def test_summary_is_what_the_instruments_say(variant, kind):
+    model = network(kind, **VARIANTS[variant]).train()
+    x = inputs_of(kind)
+    model(x).sum().backward()
+    before, random_state = state(model), torch.get_rng_state()
+    passes = []
+    handle = model.register_forward_hook(lambda *_: passes.append(torch.is_grad_enabled()))
+    rows = summary(model, x)
+    handle.remove()
+    assert passes == [False]
+    assert_same_state(state(model), before)
+    assert torch.equal(torch.get_rng_state(), random_state)
+
+    with record(model.eval()) as records, torch.no_grad():
+        model(x)
+    assert [row["layer"] for row in rows] == list(records)
+    for row in rows:
+        assert tuple(row) == COLUMNS
+        ((recorded),) = records[row["layer"]]
+        energies, looks = branch_energies(recorded), attention_statistics(recorded, 32)
+        concat = variant == "concat" and row["layer"].startswith("full")
+        alpha = None if concat else gated_layers(model)[row["layer"]].alpha.mean().item()
+        assert row["alpha"] == alpha
+        assert row["attention_energy"] == energies.attention > 0
+        assert row["convolution_energy"] == energies.convolution > 0
+        assert row["attention_share"] == energies.share
+        assert (row["entropy"], row["distance"]) == (looks.entropy, looks.distance)
+        assert row["entropy_share"] == looks.entropy_share
+
+
+def test_summary_without_attention_or_images():
+    assert summary(network(architecture="dcgan"), inputs_of(Generator)) == []
+    # latents (B, C, 1, 1) have a grid too; the image is the larger end
+    own = nn.Sequential(nn.ConvTranspose2d(8, 8, 4), self_attention()).double()
+    with record(own) as records:
+        own(noise(2, 8, 1, 1))
+    (row,) = summary(own, noise(2, 8, 1, 1))
+    assert row["distance"] == attention_statistics(records["1"][0], 4).distance > 0
+    with pytest.raises(UserError, match="not square"):
+        summary(nn.Sequential(self_attention()), noise(1, 8, 4, 6))
