@@ -152,6 +152,64 @@ def sample(
 
 
 @app.command()
+def evaluate(
+    scored: Annotated[str, typer.Argument(help="ABLATION/RUN_ID, or a folder or zip of images")],
+    reference: Annotated[
+        str, typer.Argument(help="folder or zip, or faces, cifar10, celeba; a run's own if empty")
+    ] = "",
+    n_fake: Annotated[int, typer.Option(min=0, help="images; 0: the run's, or all")] = 0,
+    n_real: Annotated[int, typer.Option(min=0, help="reference images; 0: the run's")] = 0,
+    input_size: Annotated[int, typer.Option(min=32, help="pixels that Lite0 sees")] = 128,
+    resolution: Annotated[int, typer.Option(min=8, help="pixels of a folder's images")] = 64,
+    seed: Annotated[int, typer.Option(min=0, help="of latents and subsets")] = 0,
+    out: Annotated[Path | None, typer.Option(help="JSON file; a run's default is its own")] = None,
+    results: Results = RESULTS,
+) -> None:
+    """Every score of a finished run or of a folder of images against real images."""
+    from rich.console import Console
+    from rich.table import Table
+
+    from fagan import scorecard
+    from fagan.records import run_folder, write_json
+
+    if Path(scored).expanduser().exists():
+        if not reference:
+            raise UserError(f"{scored} needs a reference: a folder or zip, or faces")
+        rows = scorecard.score_images(
+            scored,
+            reference,
+            resolution=resolution,
+            n_fake=n_fake,
+            n_real=n_real or 5_000,
+            input_size=input_size,
+            seed=seed,
+        )
+    else:
+        ablation, _, run_id = scored.partition("/")
+        if not run_id:
+            raise UserError(f"{scored} is no folder or zip, and no run: write ABLATION/RUN_ID")
+        rows = scorecard.score_run(
+            ablation,
+            run_id,
+            reference,
+            n_fake=n_fake,
+            n_real=n_real,
+            input_size=input_size,
+            seed=seed,
+            results=results,
+        )
+        out = out or run_folder(ablation, run_id, results) / "scores.json"
+    for row in rows:
+        table = Table("score", "value", title=f"{row['scored']} against {row['reference']}")
+        for name, value in row.items():
+            table.add_row(name, f"{value:.5g}" if isinstance(value, float) else str(value))
+        Console().print(table)
+    if out:
+        write_json(out, rows)
+        print(out)
+
+
+@app.command()
 def publish(
     ablation: Ablation,
     weights: Annotated[

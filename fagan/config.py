@@ -73,6 +73,7 @@ class RunConfig:
     n_track: int = _f(2_000, "generated images per score during training")
     n_fake: int = _f(5_000, "generated images of the final scores")
     n_real: int = _f(5_000, "reference images")
+    n_intervene: int = _f(500, "generated images per score with gates set by hand; 0 for none")
 
     @classmethod
     def from_params(cls, params: Mapping[str, Any]) -> "RunConfig":
@@ -110,9 +111,11 @@ class RunConfig:
                 raise UserError(f"{name}={getattr(self, name)} must be in [0, 1)")
         if not 1 <= self.kernel_size <= 7:
             raise UserError(f"kernel_size={self.kernel_size} must be 1 to 7")
-        if self.images < 0 or self.seed < 0:
-            name = "images" if self.images < 0 else "seed"
-            raise UserError(f"{name}={getattr(self, name)} must not be negative")
+        for name in ("images", "seed", "n_intervene"):
+            if getattr(self, name) < 0:
+                raise UserError(f"{name}={getattr(self, name)} must not be negative")
+        if self.n_intervene == 1:
+            raise UserError("n_intervene=1 has no covariance: 0 for none, or at least 2")
         if self.exact and self.precision != "fp32":
             raise UserError(f"exact=true computes in fp32, not {self.precision}: precision=fp32")
         if self.batch_size < 2:
@@ -183,6 +186,7 @@ class RunConfig:
         return type(self).from_params(asdict(self) | changes)
 
 
+DEFAULTS = {f.name: f.default for f in fields(RunConfig)}
 LOCAL = frozenset(f.name for f in fields(RunConfig) if f.metadata.get("local"))
 
 

@@ -8,9 +8,12 @@
     env.json        environment and data checksum, before step 0
     history.csv     a row per log step (HISTORY)
     alpha.csv       a row per log step, network and gated layer (ALPHA)
+    spectral.csv    a row per evaluation, network and convolution (SPECTRAL)
     timing.csv      a row per log step (TIMING): the only clock readings
     samples/        step_0000000.png ...: always the same latents
     generator.safetensors   the weight-averaged generator
+    discriminator.safetensors   the discriminator as it ended
+    interventions.csv   the score with gates set by hand (INTERVENTIONS), at the end
     metrics.json    last and atomically: it alone says that a run is done
 
 Clock readings are kept apart, so that every other file of an interrupted and resumed run is equal
@@ -20,19 +23,19 @@ to that of an uninterrupted one.
 import csv
 import json
 import math
-import os
-import tempfile
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from fagan.config import RunConfig, UserError
+from fagan.config import DEFAULTS, RunConfig, UserError
+from fagan.files import replacing
 
 if TYPE_CHECKING:
     import pandas
 
-SCHEMA = 1
+# 2 added the instruments: columns and files that a reader finds empty in records of schema 1
+SCHEMA, READS = 2, (1, 2)
 # Scores are empty at log steps without an evaluation; coherence and signal exist for faces only.
 SCORES = (
     "fd_lite0",
@@ -43,9 +46,38 @@ SCORES = (
     "signal_eyes",
     "signal_outfit",
 )
-HISTORY = ("step", "images_seen", "loss_d", "loss_g", "d_real", "d_fake", *SCORES)
-ALPHA = ("step", "images_seen", "network", "layer", "alpha")
+HISTORY = (
+    "step",
+    "images_seen",
+    "loss_d",
+    "loss_g",
+    "d_real",
+    "d_fake",
+    "gradient_norm_d",  # of all weights, at the log step itself
+    "gradient_norm_g",
+    *SCORES,
+)
+# Instruments on a fixed batch, in eval mode; gradient: of the loss by alpha, at that very step.
+ALPHA = (
+    "step",
+    "images_seen",
+    "network",
+    "layer",
+    "alpha",
+    "gradient",
+    "attention_energy",
+    "convolution_energy",
+    "attention_share",
+    "entropy",
+    "entropy_share",
+    "distance",
+)
+SPECTRAL = ("step", "images_seen", "network", "layer", "spectral_norm")
 TIMING = ("step", "seconds", "images_per_second")
+INTERVENTIONS = ("layer", "intervention", "fd", "change", "n_fake")
+# tables that grow during a run, each with the step in its first column
+GROWING = {"history": HISTORY, "alpha": ALPHA, "spectral": SPECTRAL, "timing": TIMING}
+TABLES = GROWING | {"interventions": INTERVENTIONS}
 
 RESULTS = Path("results")
 
@@ -60,18 +92,8 @@ def run_folder(ablation: str, run_id: str, results: Path = RESULTS) -> Path:
 
 def write_text(path: Path, text: str) -> None:
     """Write a file so that a reader sees the old one or the new one, never a part."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        os.chmod(temporary, 0o644)
-        os.replace(temporary, path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
+    with replacing(path) as file:
+        file.write(text.encode())
 
 
 def write_json(path: Path, value: Any) -> None:
@@ -106,6 +128,7 @@ class RunRecord:
         self.folder = Path(folder)
         self.samples = self.folder / "samples"
         self.weights = self.folder / "generator.safetensors"
+        self.discriminator = self.folder / "discriminator.safetensors"
 
     def begin(
         self,
@@ -123,6 +146,11 @@ class RunRecord:
         self.samples.mkdir(parents=True, exist_ok=True)
         before = read_json(self.folder / "env.json") if resumed else None
         if before:
+            if before.get("schema") != SCHEMA:  # its tables have other columns
+                raise UserError(
+                    f"{self.folder} was begun by code that wrote schema {before.get('schema')}, "
+                    f"this one writes {SCHEMA}; delete the folder to run it anew"
+                )
             again = {k: environment.get(k) for k in ("commit", "dirty", "source_fingerprint")}
             again["step"] = step
             environment = before | {"resumed": [*before.get("resumed", []), again]}
@@ -146,17 +174,21 @@ class RunRecord:
     def alpha(self, rows: Iterable[Mapping[str, Any]]) -> None:
         self.append("alpha.csv", ALPHA, rows)
 
+    def spectral(self, rows: Iterable[Mapping[str, Any]]) -> None:
+        self.append("spectral.csv", SPECTRAL, rows)
+
     def timing(self, **row: Any) -> None:
         self.append("timing.csv", TIMING, [row])
 
+    def interventions(self, rows: Iterable[Mapping[str, Any]]) -> None:
+        """Written once, whole: a run that is repeated at its end writes the same again."""
+        (self.folder / "interventions.csv").unlink(missing_ok=True)
+        self.append("interventions.csv", INTERVENTIONS, rows)
+
     def truncate(self, step: int) -> None:
         """Drop rows after `step` (-1: all of them) and a line that a crash cut short."""
-        for name, columns in (
-            ("history.csv", HISTORY),
-            ("alpha.csv", ALPHA),
-            ("timing.csv", TIMING),
-        ):
-            path = self.folder / name
+        for name, columns in GROWING.items():
+            path = self.folder / f"{name}.csv"
             if step < 0 or not path.exists():
                 path.unlink(missing_ok=True)
                 continue
@@ -170,7 +202,8 @@ class RunRecord:
             ]
             write_text(path, "".join([lines[0], *kept]))
         if step < 0:
-            for name in ("metrics.json", "generator.safetensors"):
+            ends = ("metrics.json", "interventions.csv", self.weights.name, self.discriminator.name)
+            for name in ends:
                 (self.folder / name).unlink(missing_ok=True)
             for sample in self.samples.glob("step_*.png"):
                 sample.unlink()
@@ -186,6 +219,8 @@ def refuse_other_config(folder: Path, config: RunConfig) -> None:
     if recorded is None:
         return
     wanted = config.identity()
+    # a field that is newer than the record had its default then
+    recorded = {k: v for k, v in DEFAULTS.items() if k in wanted} | recorded
     for key in sorted(recorded.keys() | wanted.keys()):
         old, new = recorded.get(key), wanted.get(key)
         if old != new:
@@ -202,7 +237,9 @@ class Runs:
     runs     one row per run: run_id, arm, seed, label, status, every configuration field and metric
     history  run_id, arm, seed + HISTORY: losses at log steps, scores where evaluated (else NaN)
     alpha    run_id, arm, seed + ALPHA
+    spectral run_id, arm, seed + SPECTRAL
     timing   run_id, arm, seed + TIMING
+    interventions   run_id, arm, seed + INTERVENTIONS
     """
 
     ablation: str
@@ -214,8 +251,15 @@ class Runs:
     runs: "pandas.DataFrame"
     history: "pandas.DataFrame"
     alpha: "pandas.DataFrame"
+    spectral: "pandas.DataFrame"
     timing: "pandas.DataFrame"
+    interventions: "pandas.DataFrame"
     folder: Path
+
+    @property
+    def gates(self) -> "pandas.DataFrame":
+        """The rows of `alpha` that have one: a layer that concatenates its paths has none."""
+        return self.alpha[self.alpha["alpha"].notna()]
 
     def samples(self, run_id: str) -> list[Path]:
         """Sample grids of a run in the order of their steps."""
@@ -256,16 +300,16 @@ def load_runs(ablation: str, results: Path = RESULTS, run_id: str | None = None)
         ids = [i for i in begun if i == run_id]
     if not ids:
         raise UserError(f"no runs under {folder}; `make ablations ABLATION={ablation}` makes them")
-    rows, tables = [], {"history": [], "alpha": [], "timing": []}
+    rows, tables = [], {name: [] for name in TABLES}
     # pandas 3 reads every digit by itself, and deprecates being asked to
     exact = {} if int(pd.__version__.split(".")[0]) >= 3 else {"float_precision": "round_trip"}
     for run_id in ids:
         run = folder / "runs" / run_id
         config, env = read_json(run / "config.json"), read_json(run / "env.json") or {}
         metrics = read_json(run / "metrics.json")
-        if env.get("schema", SCHEMA) != SCHEMA:
+        if env.get("schema", SCHEMA) not in READS:
             raise UserError(
-                f"{run} holds records of schema {env['schema']}, this code reads {SCHEMA}; "
+                f"{run} holds records of schema {env['schema']}, this code reads up to {SCHEMA}; "
                 "check out the commit in its env.json, or move the run away and run it anew"
             )
         key = {"run_id": run_id, "arm": config["arm"], "seed": config["seed"]}
@@ -277,6 +321,7 @@ def load_runs(ablation: str, results: Path = RESULTS, run_id: str | None = None)
                 frame = pd.read_csv(path, **exact)
                 if frame.empty:  # a network without gates; an empty column has no type
                     continue
+                frame = frame.reindex(columns=TABLES[name])
                 for column, value in reversed(key.items()):
                     frame.insert(0, column, value)
                 frames.append(frame)
@@ -284,7 +329,7 @@ def load_runs(ablation: str, results: Path = RESULTS, run_id: str | None = None)
         name: pd.concat(parts, ignore_index=True)
         if parts
         else pd.DataFrame(columns=[*key, *columns])
-        for (name, parts), columns in zip(tables.items(), (HISTORY, ALPHA, TIMING), strict=True)
+        for (name, parts), columns in zip(tables.items(), TABLES.values(), strict=True)
     }
     arms = tuple(dict.fromkeys(row["arm"] for row in rows))
     labels = {arm: plan.get("labels", {}).get(arm) or arm_label(arm) for arm in arms}

@@ -127,14 +127,22 @@ def _write_run(config, folder, diverged, unfinished, grids):
         images = step * config.batch_size
         row = {"step": step, "images_seen": images, "loss_d": 2 - done + rng.normal(0, 0.1)}
         row |= {"loss_g": done + rng.normal(0, 0.1), "d_real": 0.5, "d_fake": -0.5}
+        row |= {"gradient_norm_d": 3 - done, "gradient_norm_g": 1 + done}
         if step % config.eval_every == 0:
             row |= _scores(final * 1.15 + 300 * math.exp(-5 * done), done, rng)
         record.history(**row)
         record.alpha(
             {"step": step, "images_seen": images, "network": network, "layer": layer}
             | {"alpha": _alpha(config, network, drift, done)}
+            | _instruments(layer, config.resolution, drift, done)
             for network, layer, drift in layers
         )
+        if step % config.eval_every == 0:
+            record.spectral(
+                {"step": step, "images_seen": images, "network": network, "layer": f"{layer}.query"}
+                | {"spectral_norm": 1 + done * abs(drift)}
+                for network, layer, drift in layers
+            )
         speed = {"dcgan": 900, "sagan": 650}.get(kind.split("-")[0], 340)
         record.timing(step=step, seconds=images / speed, images_per_second=speed + rng.normal(0, 5))
     for i in range(grids):
@@ -154,6 +162,7 @@ def _write_run(config, folder, diverged, unfinished, grids):
         )
     elif config.run_id not in unfinished:
         scores = _scores(final, 1.0, rng) | {"fd_lite0": final}
+        record.interventions(_interventions(layers, final))
         record.finish(
             "done",
             step=config.steps,
@@ -173,6 +182,34 @@ def _write_run(config, folder, diverged, unfinished, grids):
 def _alpha(config, network, drift, done):
     rate = config.lr_g if network == "generator" else config.lr_d
     return 0.5 * rate * config.steps * math.tanh(drift) * done**0.8
+
+
+def _instruments(layer, resolution, drift, done):
+    """What the instruments read: attention that grows, sharpens and looks nearer."""
+    size = int(layer.split("x")[-1])
+    share = 0.3 * done * abs(math.tanh(drift))
+    uniform = math.log(size * size)
+    return {
+        "gradient": 0.01 * drift * (1 - done),
+        "attention_energy": share,
+        "convolution_energy": 1 - share,
+        "attention_share": share,
+        "entropy": uniform * (1 - 0.4 * done),
+        "entropy_share": 1 - 0.4 * done,
+        "distance": 0.52 * resolution * (1 - 0.5 * done),
+    }
+
+
+def _interventions(layers, final):
+    """alpha = 0 costs 10 a layer and 30 for all; alpha = 1 and the swap cost more."""
+    names = [layer for network, layer, _ in layers if network == "generator"]
+    rows = [{"layer": "all", "intervention": "as trained", "fd": final, "change": 0.0}]
+    for kind, cost in (("alpha = 0", 10.0), ("alpha = 1", 40.0), ("swapped", 35.0)):
+        able = [n for n in names if kind != "swapped" or n.startswith("full")]
+        for layer, change in [*((n, cost) for n in able), *([("all", 3 * cost)] if able else [])]:
+            row = {"layer": layer, "intervention": kind, "fd": final + change, "change": change}
+            rows.append(row)
+    return [row | {"n_fake": 500} for row in rows] if names else []
 
 
 def _scores(value, done, rng):

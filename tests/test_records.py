@@ -5,7 +5,15 @@ import json
 import pytest
 
 from fagan.config import RunConfig, UserError
-from fagan.records import ALPHA, HISTORY, RunRecord, load_runs, read_json, write_json
+from fagan.records import (
+    ALPHA,
+    HISTORY,
+    RunRecord,
+    load_runs,
+    read_json,
+    refuse_other_config,
+    write_json,
+)
 
 CONFIG = RunConfig.from_params({"resolution": 32, "width": 0.25})
 
@@ -27,6 +35,34 @@ def record(tmp_path):
 def test_columns_are_the_schema(record):
     assert (record.folder / "history.csv").read_text().splitlines()[0] == ",".join(HISTORY)
     assert (record.folder / "alpha.csv").read_text().splitlines()[0] == ",".join(ALPHA)
+
+
+def test_a_run_begun_under_another_schema_is_not_continued(record):
+    env = read_json(record.folder / "env.json")
+    write_json(record.folder / "env.json", env | {"schema": 1})
+    before = (record.folder / "history.csv").read_text()
+    with pytest.raises(UserError, match="wrote schema 1, this one writes 2; delete the folder"):
+        record.begin(CONFIG, {}, resumed=True, step=10)
+    assert (record.folder / "history.csv").read_text() == before
+
+
+def test_records_of_the_first_schema_are_read_and_what_they_lack_is_missing(record):
+    results, alpha = record.folder.parents[2], record.folder / "alpha.csv"
+    env = read_json(record.folder / "env.json")
+    write_json(record.folder / "env.json", env | {"schema": 1})
+    alpha.write_text("step,images_seen,network,layer,alpha\n0,0,generator,full 4x4,0.5\n")
+    runs = load_runs("a", results)
+    assert tuple(runs.alpha.columns[3:]) == ALPHA and runs.alpha["entropy"].isna().all()
+    assert runs.gates["alpha"].tolist() == [0.5] and runs.interventions.empty
+
+
+def test_a_field_that_is_newer_than_a_record_had_its_default(record):
+    recorded = read_json(record.folder / "config.json")
+    del recorded["exact"]
+    write_json(record.folder / "config.json", recorded)
+    refuse_other_config(record.folder, CONFIG)
+    with pytest.raises(UserError, match="recorded with exact=False, now exact=True"):
+        refuse_other_config(record.folder, CONFIG.with_(exact=True))
 
 
 def test_truncate_keeps_what_the_checkpoint_saw_and_drops_a_torn_line(record):

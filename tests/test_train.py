@@ -145,7 +145,16 @@ def test_channels_last_changes_no_number(architecture):
 
 def run_files(folder):
     """What must be equal: everything but clock readings and the environment."""
-    names = ("metrics.json", "history.csv", "alpha.csv", "config.json", "generator.safetensors")
+    names = (
+        "metrics.json",
+        "history.csv",
+        "alpha.csv",
+        "spectral.csv",
+        "interventions.csv",
+        "config.json",
+        "generator.safetensors",
+        "discriminator.safetensors",
+    )
     files = {name: (folder / name).read_bytes() for name in names}
     return files | {p.name: p.read_bytes() for p in (folder / "samples").iterdir()}
 
@@ -205,6 +214,13 @@ def test_records_of_a_run(whole):
     assert {"fd_lite0", "kid_lite0", "coherence_eyes", "signal_outfit"} <= set(metrics)
     env = json.loads((folder / "env.json").read_text())
     assert env["device"] == "cpu" and env["data_name"] == "faces" and env["data_checksum"]
+    with (folder / "spectral.csv").open() as file:
+        norms = list(csv.DictReader(file))
+    assert {row["step"] for row in norms} == {"0", "4", "8", "9"}
+    assert {row["network"] for row in norms} == {"generator", "discriminator"}
+    # the convolution path of every layer is under the exact spectral norm
+    normed = [float(r["spectral_norm"]) for r in norms if r["layer"].endswith(".convolution")]
+    assert normed and all(0.5 < value < 1.5 for value in normed)
     names = sorted(p.name for p in (folder / "samples").iterdir())
     assert names == [f"step_{s:07d}.png" for s in (0, 4, 8, 9)]
 

@@ -67,5 +67,8 @@ def run(
                 f"{case}: "
                 + ", ".join(f"{r['implementation']} {r['ms']:,.0f} ms" for r in measured)
             )
+        steps = pd.DataFrame(rows)
+        # before the rest: what was measured must not be lost with it
+        write(folder, machine, steps, pd.DataFrame(columns=["part", "value"]))
         parts = measure_parts(machine, say)
-    return write(folder, machine, pd.DataFrame(rows), pd.DataFrame(parts))
+    return write(folder, machine, steps, pd.DataFrame(parts))

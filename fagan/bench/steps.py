@@ -81,8 +81,8 @@ class Ours:
 def measure(
     case: Case,
     machine: Machine,
-    rounds: int = 5,
-    seconds: float = 20.0,
+    rounds: int = 3,
+    seconds: float = 15.0,
     say: Callable[[str], None] = print,
 ) -> list[dict]:
     """One row per implementation of a case: time, throughput, share of peak, memory.
@@ -95,8 +95,9 @@ def measure(
     with train.threads(machine.threads), train.fast_matmul(case.config(1), device):
         real = _images(case).to(device)
         chosen = dict(_that_fit(case, machine, say))
-        memory = {name: _memory(make, real, device) for name, make in chosen.items()}
-        sides = {name: make() for name, make in chosen.items()}
+        sides, memory = {}, {}
+        for name, make in chosen.items():
+            sides[name], memory[name] = _warm(make, real, device)
         times = _interleaved(sides, real, device, rounds, seconds)
         work = gflop(case)
     rows = []
@@ -167,16 +168,15 @@ def _map_bytes(case: Case) -> int:
     return sum(4 * case.batch_size * size**4 for size in sizes)
 
 
-def _memory(make: Callable, real: Tensor, device: torch.device) -> float | None:
+def _warm(make: Callable, real: Tensor, device: torch.device):
+    """(a side that has taken two steps, the peak memory of the second)."""
     memory = PeakMemory(device)
     side = make()
     side.step(real)  # the optimizers' state comes with the first step
-    return memory.of(lambda: side.step(real))
+    return side, memory.of(lambda: side.step(real))
 
 
 def _interleaved(sides, real, device, rounds, seconds) -> dict[str, list[float]]:
-    for side in sides.values():
-        side.step(real)
     # a GPU works behind the clock's back: time several of its steps at once
     repeats = 20 if device.type == "cuda" else 1
     times: dict[str, list[float]] = {name: [] for name in sides}

@@ -8,7 +8,6 @@ import hashlib
 import json
 import logging
 import os
-import secrets
 import time
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -21,6 +20,7 @@ import torch
 from torch import Tensor
 
 from fagan.config import UserError
+from fagan.files import replacing
 
 log = logging.getLogger(__name__)
 
@@ -111,7 +111,7 @@ def _write(path: Path, key: Mapping[str, Any], blocks: Blocks) -> None:
     shape.
     """
     shape, broken = (0,), []
-    with _replacing(path) as file:
+    with replacing(path) as file:
         _write_header(file, (0, 3, 0, 0))
         for pixels, failed in blocks:
             file.write(np.ascontiguousarray(pixels))
@@ -138,22 +138,8 @@ def _read_record(path: Path) -> dict[str, Any]:
 
 
 def _write_record(path: Path, record: dict[str, Any]) -> None:
-    with _replacing(_record_of(path)) as file:
+    with replacing(_record_of(path)) as file:
         file.write(json.dumps(record, indent=1).encode())
-
-
-@contextmanager
-def _replacing(path: Path) -> Iterator[BinaryIO]:
-    """A new file that takes the path's place once it is whole and on disk."""
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
-    try:
-        with open(temporary, "xb") as file:
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 @contextmanager

@@ -64,6 +64,18 @@ def load(config: RunConfig, split: Split, *, download: bool = False) -> ImageSet
     return _published(config, split, download)
 
 
+def load_all(path: str | Path, resolution: int, crop: str = "center", limit: int = 0) -> ImageSet:
+    """Every image of a folder or zip (or a random `limit` of them), held out from nothing.
+
+    For images that are scored or scored against, not trained on; the split says "given". Raises
+    UserError like `load`.
+    """
+    source = open_source(path)
+    config = RunConfig(data="folder", data_path=str(path), resolution=resolution, crop=crop)
+    found = _decoded(source, config, limit if limit < len(source.names) else 0)
+    return _slice(found, 0, len(found.images), source.name, "given")
+
+
 def _faces(config: RunConfig, split: Split) -> ImageSet:
     train = split == "train"
     count = (config.images or FACES) if train else config.n_real

@@ -30,6 +30,8 @@ from fagan.evaluate.features import (
     MissingWeights,
     inception,
     inception_available,
+    inception_logits,
+    inception_missing,
     lite0,
 )
 from fagan.evaluate.manifolds import manifold_scores
@@ -64,6 +66,8 @@ __all__ = [
     "full_report",
     "inception",
     "inception_available",
+    "inception_logits",
+    "inception_missing",
     "inception_score",
     "kernel_distance",
     "lite0",

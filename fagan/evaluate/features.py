@@ -15,7 +15,7 @@ from importlib import resources
 from pathlib import Path
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from fagan.config import UserError
 from fagan.evaluate.efficientnet import FEATURES, Lite0
@@ -98,12 +98,22 @@ def inception(device: str = "cpu", weights: str | Path | None = None) -> Extract
     Raises MissingWeights where the file is not, UserError where it is another file. Nothing is
     downloaded, and nothing is unpickled but tensors, after the hash is right.
     """
-    path = _inception_path(weights)
+    network = _inception_network(_inception_path(weights), "2048").to(device)
+    return _inception_extractor("inception", 2048, network, device)
+
+
+def inception_logits(device: str = "cpu", weights: str | Path | None = None) -> Extractor:
+    """The same network's 1008 logits without bias, of which the Inception Score is made.
+
+    An extractor of its own: a score of distances does not pay for them. Raises like `inception`.
+    """
+    network = _inception_network(_inception_path(weights), "logits_unbiased").to(device)
+    return _inception_extractor("inception_logits", 1008, network, device)
+
+
+def _inception_network(path: Path, layer: str) -> nn.Module:
     if not path.is_file():
-        raise MissingWeights(
-            f"fid needs {INCEPTION_FILE} (torch-fidelity's release v0.2.0): put it at "
-            f"{_short(path)}; its sha256 must start with {INCEPTION_SHA256[:8]}"
-        )
+        raise MissingWeights(_how_to_get(path))
     state = io.BytesIO()
     torch.save(_verified(path, INCEPTION_SHA256), state)
     state.seek(0)
@@ -113,12 +123,15 @@ def inception(device: str = "cpu", weights: str | Path | None = None) -> Extract
     # Its constructor initialises (the global generator is put back) and unpickles without
     # weights_only: it gets tensors that were read safely and written again, never the file.
     with torch.random.fork_rng(devices=[]):
-        network = FeatureExtractorInceptionV3("inception-v3-compat", ["2048"], state)
-    network = network.to(device, memory_format=torch.channels_last)
+        network = FeatureExtractorInceptionV3("inception-v3-compat", [layer], state)
+    return network.to(memory_format=torch.channels_last)
+
+
+def _inception_extractor(name: str, dim: int, network: nn.Module, device: str) -> Extractor:
     return Extractor(
-        name="inception",
+        name=name,
         input_size=network.INPUT_IMAGE_SIZE,
-        dim=2048,
+        dim=dim,
         resize="bilinear of TensorFlow 1, antialias=False",
         weights_sha256=INCEPTION_SHA256,
         network=lambda images: network(images)[0],
@@ -129,6 +142,18 @@ def inception(device: str = "cpu", weights: str | Path | None = None) -> Extract
 def inception_available() -> bool:
     """Is the weights' file of `inception()` there? Its hash is checked only when it is loaded."""
     return _inception_path().is_file()
+
+
+def inception_missing() -> str | None:
+    """One line on what FID lacks here, None where the right file is there.
+
+    Raises UserError where another file is in its place: better before a training than after it.
+    """
+    path = _inception_path()
+    if not path.is_file():
+        return _how_to_get(path)
+    _verified(path, INCEPTION_SHA256)
+    return None
 
 
 def _lite0_path() -> Path:
@@ -144,6 +169,13 @@ def _lite0_path() -> Path:
 def _inception_path(weights: str | Path | None = None) -> Path:
     chosen = weights or os.environ.get("FAGAN_INCEPTION")
     return Path(chosen) if chosen else Path(torch.hub.get_dir()) / "checkpoints" / INCEPTION_FILE
+
+
+def _how_to_get(path: Path) -> str:
+    return (
+        f"fid needs {INCEPTION_FILE} (torch-fidelity's release v0.2.0): put it at "
+        f"{_short(path)}; its sha256 must start with {INCEPTION_SHA256[:8]}"
+    )
 
 
 def _verified(path: Path, sha256: str) -> dict[str, Tensor]:

@@ -2,8 +2,6 @@
 
 import hashlib
 import json
-import os
-import tempfile
 import zipfile
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,6 +13,7 @@ from torch import Tensor
 from fagan.data import ImageSet, cache_folder
 from fagan.evaluate.distances import Statistics, statistics
 from fagan.evaluate.features import Extractor
+from fagan.files import replacing
 
 # Counted up when an extractor's code changes the last digits of features: kept ones are made again.
 FEATURES_CODE = 2
@@ -101,12 +100,5 @@ def _load(path: Path, shape: tuple[int, int]) -> Tensor | None:
 
 def _save(path: Path, features: Tensor) -> None:
     """Whole or not at all: runs that start together may write the same file."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=path.stem, suffix=".part")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            np.savez(file, features=features.numpy())
-        os.replace(temporary, path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
+    with replacing(path) as file:
+        np.savez(file, features=features.numpy())

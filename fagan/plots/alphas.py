@@ -21,11 +21,15 @@ LAYERS = {
 NETWORKS = ("generator", "discriminator")
 
 
-def layer_styles(runs: Runs) -> dict[str, tuple[str, str]]:
-    """layer -> (color, linestyle) over the whole ablation: `full` warm, `self` cool and dashed."""
+def layer_styles(runs: Runs, rows: pd.DataFrame | None = None) -> dict[str, tuple[str, str]]:
+    """layer -> (color, linestyle) over the whole ablation: `full` warm, `self` cool and dashed.
+
+    rows: those of runs.alpha whose layers are wanted; by default the layers that have a gate.
+    """
+    rows = runs.gates if rows is None else rows
     found: dict[str, tuple[str, str]] = {}
     for kind, colors in (*LAYERS.items(), ("", ("#949494",))):
-        names = runs.alpha["layer"].unique()
+        names = rows["layer"].unique()
         names = [name for name in names if name.startswith(kind) and name not in found]
         for i, name in enumerate(sorted(names, key=_pixels)):
             found[name] = colors[i % len(colors)], "--" if kind == "self" else "-"
@@ -43,7 +47,7 @@ def alpha_trajectories(runs: Runs, ax: Axes, arm: str, network: str) -> Axes:
     No mean is drawn: where the sign is a symmetry (self-attention), it would be a mean of nothing.
     """
     colors = layer_styles(runs)
-    own = runs.alpha[(runs.alpha["arm"] == arm) & (runs.alpha["network"] == network)]
+    own = runs.gates[(runs.gates["arm"] == arm) & (runs.gates["network"] == network)]
     status = runs.runs.set_index("run_id")["status"]
     for (layer, run_id), run in own.groupby(["layer", "run_id"]):
         color, dashes = colors[layer]
@@ -67,7 +71,7 @@ def alpha_trajectories(runs: Runs, ax: Axes, arm: str, network: str) -> Axes:
 
 def alpha_figure(runs: Runs) -> Figure:
     """A row per arm with gates, a column per network, one legend of layers for all of them."""
-    arms, styles = [arm for arm in runs.arms if arm in set(runs.alpha["arm"])], arm_styles(runs)
+    arms, styles = [arm for arm in runs.arms if arm in set(runs.gates["arm"])], arm_styles(runs)
     if not arms:
         figure, ax = plt.subplots(figsize=(7, 1))
         ax.set_axis_off()
@@ -92,7 +96,7 @@ def alpha_figure(runs: Runs) -> Figure:
                 ax.set_xlabel("")
     for column, network in zip(axes.T, NETWORKS, strict=True):
         # a shared axis takes the widest data of its column, not the last one drawn
-        values = runs.alpha.loc[runs.alpha["network"] == network, "alpha"].dropna()
+        values = runs.gates.loc[runs.gates["network"] == network, "alpha"].dropna()
         top = 1.1 * max(values.abs().max() if len(values) else 0, 1e-3)
         column[0].set_ylim(-top, top)
     handles = [

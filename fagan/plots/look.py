@@ -6,8 +6,6 @@ with each, so that no figure rests on colour alone.
 
 import contextlib
 import io
-import os
-import tempfile
 from base64 import b64encode
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -17,7 +15,8 @@ import matplotlib as mpl
 import matplotlib.pyplot as plt
 from matplotlib.figure import Figure
 
-from fagan.records import Runs, write_text
+from fagan.files import replacing
+from fagan.records import Runs
 
 STYLE = Path(__file__).resolve().parents[2] / "notebooks" / "matplotlibrc"
 # as in matplotlibrc; a page exchanges them for its theme's
@@ -135,15 +134,8 @@ def _kind(path: Path) -> str:
 
 
 def _write(data: bytes, path: Path) -> Path:
-    if path.suffix == ".svg":
-        write_text(path, data.decode())
-        return path
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    with os.fdopen(handle, "wb") as file:
+    with replacing(path) as file:
         file.write(data)
-    os.chmod(temporary, 0o644)
-    os.replace(temporary, path)
     return path
 
 

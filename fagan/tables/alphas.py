@@ -16,10 +16,10 @@ def last_alphas(runs: Runs) -> pd.DataFrame:
     A seed that is not done is NaN.
     """
     keys = ["arm", "network", "layer"]
-    if runs.alpha.empty:
+    if runs.gates.empty:
         values = "n mean min max max_abs positive negative start reach moved".split()
         return pd.DataFrame(columns=[*keys, "label", *values])
-    trace = runs.alpha.rename(columns={"alpha": "value"}).sort_values("step", kind="stable")
+    trace = runs.gates.rename(columns={"alpha": "value"}).sort_values("step", kind="stable")
     last = trace.groupby(["run_id", *keys], as_index=False, sort=False).last()
     config = ["status", "lr_g", "lr_d", "steps", "n_dis", "alpha_init", "alpha"]
     last = last.merge(runs.runs[["run_id", *config]], on="run_id")

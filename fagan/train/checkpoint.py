@@ -1,12 +1,12 @@
 """What is written so that a run can go on, or be sampled from."""
 
-import os
 from pathlib import Path
 
 import torch
 from torch import nn
 
 from fagan.config import RunConfig
+from fagan.files import replacing
 from fagan.models import Generator
 from fagan.train.steps import State
 
@@ -23,9 +23,8 @@ def save(state: State, path: Path) -> None:
         "latents": state.latents.get_state(),
         "sums": state.sums,
     }
-    temporary = path.with_suffix(".part")
-    torch.save(parts, temporary)
-    os.replace(temporary, path)
+    with replacing(path) as file:
+        torch.save(parts, file)
 
 
 def restore(state: State, path: Path) -> bool:
@@ -45,10 +44,11 @@ def restore(state: State, path: Path) -> bool:
 
 def save_weights(network: nn.Module, path: Path) -> None:
     """The network's tensors as safetensors."""
-    from safetensors.torch import save_file
+    from safetensors.torch import save
 
     state = {k: v.detach().cpu().contiguous() for k, v in network.state_dict().items()}
-    save_file(state, path)
+    with replacing(path) as file:
+        file.write(save(state))
 
 
 def load_generator(config: RunConfig, path: Path) -> Generator:

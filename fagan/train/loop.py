@@ -9,10 +9,11 @@ import torch
 
 from fagan import data, environment, evaluate
 from fagan.config import RunConfig
-from fagan.models import alphas, parameters
+from fagan.models import parameters
 from fagan.records import HISTORY, RunRecord, read_json, refuse_other_config
 from fagan.train.arithmetic import fast_matmul, pick_device, threads
 from fagan.train.checkpoint import restore, save, save_weights
+from fagan.train.instruments import Instruments
 from fagan.train.scorer import Scorer
 from fagan.train.steps import LOGGED, State, start, step_once
 
@@ -34,6 +35,9 @@ def train(config: RunConfig, folder: Path | str, say=print) -> dict[str, Any]:
     if done is not None:
         say(f"{config.run_id} is {done['status']} already")
         return done
+    missing = evaluate.inception_missing()
+    if missing:
+        say(f"{missing}; this run has fd_lite0 alone")
     with threads(config.threads), fast_matmul(config, device) as matmul:
         images, scorer = data.load(config, "train"), Scorer(config, device)
         state = start(config, device)
@@ -47,8 +51,11 @@ def train(config: RunConfig, folder: Path | str, say=print) -> dict[str, Any]:
             images.images, config.batch_size, config.seed, flip=config.flip, device=str(device)
         )
         try:
-            metrics = _loop(state, batches, record, scorer, say)
+            instruments = Instruments(state, batches)
+            metrics = _loop(state, batches, record, scorer, instruments, say)
+            record.interventions(scorer.intervene(state))
             save_weights(state.average, record.weights)
+            save_weights(state.discriminator, record.discriminator)
         except (Diverged, evaluate.NotFinite) as error:
             say(f"{config.run_id} diverged at step {state.step}: {error}")
             metrics = {"status": "diverged", "reason": str(error)}
@@ -63,22 +70,32 @@ def train(config: RunConfig, folder: Path | str, say=print) -> dict[str, Any]:
     return read_json(record.folder / "metrics.json")
 
 
-def _loop(state: State, batches: data.Batches, record: RunRecord, scorer: "Scorer", say) -> dict:
+def _loop(
+    state: State,
+    batches: data.Batches,
+    record: RunRecord,
+    scorer: Scorer,
+    instruments: Instruments,
+    say,
+) -> dict:
     config, last = state.config, state.config.steps
     if state.step == 0:
-        _record(state, record, scorer.track(state, record, say))
+        _record(state, record, instruments, scorer.track(state, record, say))
+        record.spectral(instruments.spectral())
     clock, clock_step, seconds = time.perf_counter(), state.step, _seconds_before(record)
     while state.step < last:
         step_once(state, batches)
         step = state.step
         scored = step % config.eval_every == 0 or step == last
         if step % config.log_every == 0 or scored:
-            logged = _means(state)
+            logged = _means(state) | instruments.gradient_norms()
             spent = time.perf_counter() - clock
             seconds += spent
             rate = (step - clock_step) * config.n_dis * config.batch_size / spent
             scores = scorer.track(state, record, say) if scored else {}
-            _record(state, record, logged | scores)
+            _record(state, record, instruments, logged | scores)
+            if scored:
+                record.spectral(instruments.spectral())
             record.timing(step=step, seconds=round(seconds, 3), images_per_second=round(rate, 2))
             clock, clock_step = time.perf_counter(), step
         if step % config.checkpoint_every == 0 and step < last:
@@ -96,15 +113,12 @@ def _means(state: State) -> dict[str, float]:
     return dict(zip(LOGGED, values, strict=True))
 
 
-def _record(state: State, record: RunRecord, values: dict[str, float]) -> None:
+def _record(
+    state: State, record: RunRecord, instruments: Instruments, values: dict[str, float]
+) -> None:
     place = {"step": state.step, "images_seen": state.images_seen}
     record.history(**place, **{k: v for k, v in values.items() if k in HISTORY})
-    networks = {"generator": state.generator, "discriminator": state.discriminator}
-    record.alpha(
-        {**place, "network": network, "layer": layer, "alpha": value}
-        for network, module in networks.items()
-        for layer, value in alphas(module).items()
-    )
+    record.alpha(instruments.gates())
 
 
 def _seconds_before(record: RunRecord) -> float:

@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from fagan import data, evaluate
+from fagan import data, evaluate, interpret
 from fagan.config import RunConfig
 from fagan.records import RunRecord
 from fagan.train.arithmetic import precision
@@ -51,6 +51,26 @@ class Scorer:
             scores |= {k: v for k, v in inception.items() if k.startswith(("fid", "kid"))}
             scores["inception_sha256"] = inception["weights_sha256"]
         return scores
+
+    def intervene(self, state: State) -> list[dict]:
+        """Rows of interventions.csv: the score with gates set by hand, at n_intervene images."""
+        n = self.config.n_intervene
+        if not n or not interpret.gated_layers(state.average):
+            return []
+        with precision(self.config, torch.device(self.device)):
+            rows = interpret.interventions(
+                state.average,
+                self._frechet,
+                n=n,
+                latent_size=self.config.latent_size,
+                seed=EVALUATION_SEED,
+                device=self.device,
+            )
+        return [row | {"n_fake": n} for row in rows]
+
+    def _frechet(self, images: Tensor) -> float:
+        scores = evaluate.score(images, self.reference, self.extractor, EVALUATION_SEED, kid=False)
+        return scores["fd_lite0"]
 
     def _draw(self, state: State) -> tuple[Tensor, Tensor]:
         """Images of the average at this step and their features; drawn once a step.

@@ -1,0 +1,140 @@
+"""What a run records of its layers: the right numbers, and no trace in its training."""
+
+import csv
+
+import pytest
+import torch
+
+from fagan import data, evaluate, interpret, train
+from fagan.config import RunConfig
+from fagan.records import RunRecord
+from fagan.train.instruments import BATCH, Instruments
+
+CPU = torch.device("cpu")
+TINY = {
+    "architecture": "F C+A | C F+A",
+    "resolution": 16,
+    "width": 0.0625,
+    "squeeze": 4,
+    "latent_size": 16,
+    "batch_size": 4,
+    "images": 64,
+    "steps": 6,
+    "log_every": 2,
+    "eval_every": 3,
+    "checkpoint_every": 3,
+    "n_track": 16,
+    "n_fake": 24,
+    "n_real": 32,
+    "n_intervene": 20,
+    "lr_g": 1e-2,
+    "lr_d": 1e-2,
+    "device": "cpu",
+}
+
+
+@pytest.fixture(autouse=True, scope="module")
+def cache(tmp_path_factory):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("FAGAN_CACHE", str(tmp_path_factory.mktemp("cache")))
+        yield
+
+
+def config(**changes):
+    return RunConfig.from_params(TINY | changes)
+
+
+def quiet(_):
+    pass
+
+
+def rows(path):
+    with path.open() as file:
+        return list(csv.DictReader(file))
+
+
+@pytest.fixture(scope="module")
+def started():
+    """A state after some steps, and its instruments."""
+    state = train.start(config(), CPU)
+    batches = data.Batches(data.load(config(), "train").images, 4, 0)
+    for _ in range(3):
+        train.step_once(state, batches)
+    return state, batches, Instruments(state, batches)
+
+
+def test_reading_changes_nothing(started):
+    state, _, instruments = started
+    networks = (state.generator, state.discriminator)
+    before = [{k: v.clone() for k, v in n.state_dict().items()} for n in networks]
+    latents, random = state.latents.get_state(), torch.get_rng_state()
+    instruments.gates(), instruments.spectral(), instruments.gradient_norms()
+    for network, tensors in zip(networks, before, strict=True):
+        assert all(torch.equal(v, tensors[k]) for k, v in network.state_dict().items())
+        assert network.training
+    assert torch.equal(state.latents.get_state(), latents)
+    assert torch.equal(torch.get_rng_state(), random)
+
+
+def test_gradients_are_those_of_the_last_backward_pass(started):
+    state, _, instruments = started
+    found = {(r["network"], r["layer"]): r["gradient"] for r in instruments.gates()}
+    for name in ("generator", "discriminator"):
+        for layer, module in interpret.gated_layers(getattr(state, name)).items():
+            assert found[name, layer] == module.alpha.grad.item() != 0
+    norms = instruments.gradient_norms()
+    for key, network in (("g", state.generator), ("d", state.discriminator)):
+        total = torch.cat([p.grad.flatten() for p in network.parameters() if p.grad is not None])
+        assert norms[f"gradient_norm_{key}"] == pytest.approx(float(total.norm()), rel=1e-5)
+
+
+def test_the_discriminator_is_shown_the_first_training_images(started):
+    _, batches, instruments = started
+    assert torch.equal(instruments.inputs["discriminator"], data.to_unit(batches.images[:BATCH]))
+
+
+def test_a_run_records_them_at_its_log_steps_and_the_interventions_at_its_end(tmp_path):
+    said = []
+    train.train(config(), tmp_path, said.append)
+    gates = rows(tmp_path / "alpha.csv")
+    assert sorted({int(r["step"]) for r in gates}) == [0, 2, 3, 4, 6]
+    first = [r for r in gates if r["step"] == "0"]
+    assert all(r["gradient"] == "" and float(r["attention_energy"]) == 0 for r in first)
+    later = [r for r in gates if r["step"] != "0"]
+    assert all(0 < float(r["attention_share"]) < 1 for r in later)
+    assert all(0 <= float(r["entropy_share"]) <= 1 + 1e-6 for r in later)
+    assert all(0 <= float(r["distance"]) < 16 * 2**0.5 for r in later)
+    history = rows(tmp_path / "history.csv")
+    assert all(float(r["gradient_norm_g"]) > 0 for r in history[1:])
+
+    changed = rows(tmp_path / "interventions.csv")
+    assert changed[0]["intervention"] == "as trained" and float(changed[0]["change"]) == 0
+    assert {r["n_fake"] for r in changed} == {"20"}
+    # the same as by hand, from the saved weights
+    generator = train.load_generator(config(), RunRecord(tmp_path).weights)
+    extractor = evaluate.lite0()
+    reference = evaluate.reference(data.load(config(), "reference"), 32, extractor)
+    with interpret.force_alpha(generator, 0.0):
+        images = evaluate.sample(generator, 20, 16, train.EVALUATION_SEED)
+    expected = evaluate.score(images, reference, extractor)["fd_lite0"]
+    row = next(r for r in changed if (r["layer"], r["intervention"]) == ("all", "alpha = 0"))
+    assert float(row["fd"]) == pytest.approx(expected, rel=1e-9)
+    assert any("fd_lite0 alone" in line for line in said)
+
+
+def test_without_interventions_or_attention_there_are_no_rows(tmp_path):
+    train.train(config(n_intervene=0), tmp_path / "none", quiet)
+    assert rows(tmp_path / "none" / "interventions.csv") == []
+    train.train(config(architecture="C C | C C"), tmp_path / "plain", quiet)
+    assert rows(tmp_path / "plain" / "interventions.csv") == []
+    assert rows(tmp_path / "plain" / "alpha.csv") == []
+    assert len(rows(tmp_path / "plain" / "spectral.csv")) > 0
+
+
+def test_a_wrong_inception_file_is_refused_before_the_training(tmp_path, monkeypatch):
+    weights = tmp_path / "weights.pth"
+    weights.write_bytes(b"something else")
+    monkeypatch.setenv("FAGAN_INCEPTION", str(weights))
+    with pytest.raises(evaluate.features.UserError, match="was not loaded"):
+        train.train(config(), tmp_path / "run", quiet)
+    assert not (tmp_path / "run").exists()
