@@ -8,7 +8,7 @@
     env.json        environment and data checksum, before step 0
     history.csv     a row per log step (HISTORY)
     alpha.csv       a row per log step, network and gated layer (ALPHA)
-    spectral.csv    a row per evaluation, network and convolution (SPECTRAL)
+    spectral.csv    a row per log step, network and convolution (SPECTRAL)
     timing.csv      a row per log step (TIMING): the only clock readings
     samples/        step_0000000.png ...: always the same latents
     generator.safetensors   the weight-averaged generator

@@ -848,7 +848,7 @@ def test_summary_is_what_the_instruments_say(variant, kind):
     for row in rows:
         assert tuple(row) == COLUMNS
         ((recorded),) = records[row["layer"]]
-        energies, looks = branch_energies(recorded), attention_statistics(recorded, 32)
+        energies, looks = branch_energies(recorded), attention_statistics(recorded, 32, 256)
         concat = variant == "concat" and row["layer"].startswith("full")
         alpha = None if concat else gated_layers(model)[row["layer"]].alpha.mean().item()
         assert row["alpha"] == alpha
@@ -869,3 +869,19 @@ def test_summary_without_attention_or_images():
     assert row["distance"] == attention_statistics(records["1"][0], 4).distance > 0
     with pytest.raises(UserError, match="not square"):
         summary(nn.Sequential(self_attention()), noise(1, 8, 4, 6))
+
+
+def test_statistics_of_some_positions_are_near_those_of_all():
+    """And exactly those of the positions that the stride visits."""
+    torch.manual_seed(0)
+    layer = SelfAttention2d(16, squeeze=4)
+    package.open_gates(layer)
+    with torch.no_grad(), record(layer) as records:
+        layer(3 * torch.randn(4, 16, 32, 32))
+    recorded = records["SelfAttention2d"][0]
+    every, some = (attention_statistics(recorded, 32, most) for most in (None, 256))
+    assert some.entropy == pytest.approx(every.entropy, rel=0.1) and some != every
+    assert some.distance == pytest.approx(every.distance, rel=0.05)
+    maps = recorded.map[:, :, ::5]  # 1,024 / 256, made odd
+    assert some.entropy == pytest.approx(float(attention_entropy(maps).mean()), rel=1e-5)
+    assert attention_statistics(recorded, 32, 1024) == every

@@ -26,7 +26,7 @@ def measure_parts(machine: Machine, say: Callable[[str], None] = print) -> list[
     """One row per part: median, least and most of some repetitions, with its unit."""
     with tempfile.TemporaryDirectory() as folder, train.threads(machine.threads):
         rows = []
-        for measure in (_data, _evaluation, _ablation, _start_up):
+        for measure in (_data, _evaluation, _instruments, _ablation, _start_up):
             for part, unit, values in measure(Path(folder)):
                 row = {"part": part, "value": median(values), "low": min(values)}
                 rows.append(row | {"high": max(values), "unit": unit, "n": len(values)})
@@ -106,6 +106,22 @@ def _evaluation(folder: Path, n: int = 1024) -> Parts:
         evaluate.kernel_distance(x, y, generator=torch.Generator().manual_seed(0))
 
     yield "kernel distance, 5,000 images of 320 features", "s", _repeated(kernel, 3)
+
+
+def _instruments(folder: Path, steps: int = 10) -> Parts:
+    """What reading the layers at a log step costs, as a share of the steps between two of them."""
+    config = RunConfig.from_params({"resolution": 32, "width": 0.25, "images": 64, "log_every": 25})
+    device = torch.device("cpu")
+    batches = data.Batches(faces.render(range(64), 32, seed=0), config.batch_size, seed=0)
+    state = train.start(config, device)
+    instruments = train.Instruments(state, batches)
+
+    def read():
+        instruments.gates(), instruments.spectral(), instruments.gradient_norms()
+
+    step = median(_repeated(lambda: train.step_once(state, batches), steps))
+    shares = [100 * seconds / (config.log_every * step) for seconds in _repeated(read, steps)]
+    yield "instruments at every 25th step, fagan, 32 pixels, width 1/4", "% of a step", shares
 
 
 def _ablation(folder: Path) -> Parts:

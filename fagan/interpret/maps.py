@@ -72,21 +72,28 @@ def attention_distance(
     )
 
 
-def attention_statistics(recorded: Recorded, resolution: int) -> AttentionStatistics:
-    """Mean entropy and distance of one recorded pass, without ever holding the whole map."""
+def attention_statistics(
+    recorded: Recorded, resolution: int, most: int | None = None
+) -> AttentionStatistics:
+    """Mean entropy and distance of one recorded pass, without ever holding the whole map.
+
+    most: at most about so many of the positions are asked, spread evenly; all where it is None.
+    """
     batch, keys = recorded.key.shape[0], math.prod(recorded.key_grid)
     queries = math.prod(recorded.grid)
     device = recorded.query.device
     starts = cell_centres(recorded.grid, resolution).to(device)
     ends = cell_centres(recorded.key_grid, resolution).to(device)
     entropy = distance = torch.zeros((), dtype=torch.float64, device=device)
-    block = max(1, BLOCK // (batch * recorded.heads * keys))
+    # an odd stride visits every column of a grid whose width is a power of two
+    stride = 1 if most is None or queries <= most else -(-queries // most) | 1
+    block = stride * max(1, BLOCK // (batch * recorded.heads * keys))
     for start in range(0, queries, block):
-        part = slice(start, start + block)
+        part = slice(start, start + block, stride)
         maps = recorded.map_of(part)  # (B, heads, n, M)
         entropy = entropy + attention_entropy(maps).sum(dtype=torch.float64)
         distance = distance + _expected_distance(maps, starts[part], ends).sum(dtype=torch.float64)
-    count = batch * recorded.heads * queries
+    count = batch * recorded.heads * len(range(0, queries, stride))
     nats = entropy.item() / count
     return AttentionStatistics(
         entropy=nats,

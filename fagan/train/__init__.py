@@ -14,6 +14,7 @@ from fagan.train.arithmetic import (
     threads,
 )
 from fagan.train.checkpoint import load_generator, restore, save, save_weights
+from fagan.train.instruments import Instruments
 from fagan.train.loop import Diverged, train
 from fagan.train.scorer import EVALUATION_SEED, save_grid
 from fagan.train.steps import (
@@ -29,6 +30,7 @@ from fagan.train.steps import (
 __all__ = [
     "EVALUATION_SEED",
     "Diverged",
+    "Instruments",
     "State",
     "d_step",
     "fast_matmul",

@@ -81,7 +81,6 @@ def _loop(
     config, last = state.config, state.config.steps
     if state.step == 0:
         _record(state, record, instruments, scorer.track(state, record, say))
-        record.spectral(instruments.spectral())
     clock, clock_step, seconds = time.perf_counter(), state.step, _seconds_before(record)
     while state.step < last:
         step_once(state, batches)
@@ -94,8 +93,6 @@ def _loop(
             rate = (step - clock_step) * config.n_dis * config.batch_size / spent
             scores = scorer.track(state, record, say) if scored else {}
             _record(state, record, instruments, logged | scores)
-            if scored:
-                record.spectral(instruments.spectral())
             record.timing(step=step, seconds=round(seconds, 3), images_per_second=round(rate, 2))
             clock, clock_step = time.perf_counter(), step
         if step % config.checkpoint_every == 0 and step < last:
@@ -119,6 +116,7 @@ def _record(
     place = {"step": state.step, "images_seen": state.images_seen}
     record.history(**place, **{k: v for k, v in values.items() if k in HISTORY})
     record.alpha(instruments.gates())
+    record.spectral(instruments.spectral())
 
 
 def _seconds_before(record: RunRecord) -> float:
