@@ -31,8 +31,9 @@ def summary(network: nn.Module, inputs: Tensor) -> list[dict]:
     inputs: latents (B, latent_size) for a generator, images (B, 3, R, R) for a discriminator.
     alpha: the mean of an alpha per channel; None for merge "concat". Energies and share:
     `BranchEnergies`. entropy (nats), entropy_share and distance (image pixels):
-    `AttentionStatistics`, of QUERIES positions at most. In eval mode and without a graph; modes, parameters, buffers and the
-    random state are as before. A network without attention gives no rows.
+    `AttentionStatistics`, of QUERIES positions at most. In eval mode and without a graph; modes,
+    parameters, buffers and the random state are as before. A network without attention gives no
+    rows.
     """
     with torch.no_grad(), evaluating(network), record(network) as records:
         output = network(inputs)
