@@ -15,8 +15,10 @@ RUN_FILES = (
     "metrics.json",
     "history.csv",
     "alpha.csv",
+    "spectral.csv",
     "timing.csv",
 )
+ENDINGS = ("interventions.csv",)  # which a diverged run lacks
 FOLDERS = ("figures", "report", "tables")  # the report holds the analysis pages
 ENDED = ("done", "diverged")
 TEXT = {".json", ".csv", ".html", ".ipynb", ".svg", ".css", ".md", ".txt"}
@@ -76,6 +78,7 @@ def _chosen(source: Path, weights: tuple[str, ...]) -> list[Path]:
         files += (path for path in sorted((source / folder).rglob("*")) if path.is_file())
     for run in sorted((source / "runs").iterdir()):
         files += (run / name for name in RUN_FILES)
+        files += (run / name for name in ENDINGS if (run / name).exists())
         files += sorted((run / "samples").glob("step_*.png"))[-1:]
         if run.name in weights:
             files.append(run / "generator.safetensors")

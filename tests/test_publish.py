@@ -46,10 +46,12 @@ def test_records_and_pages_are_copied_and_the_data_path_is_not(finished):
     assert target == results / "published" / "tiny"
     assert (target / "report" / "index.html").read_text() == "<p>an answer</p>"
     for run in ("sagan-seed0", "sagan-seed1", "fagan-seed0", "fagan-seed1"):
-        for name in ("history.csv", "metrics.json", "env.json"):
+        for name in ("history.csv", "metrics.json", "env.json", "spectral.csv"):
             original = (folder / "runs" / run / name).read_bytes()
             assert (target / "runs" / run / name).read_bytes() == original
         assert len(list((target / "runs" / run / "samples").iterdir())) == 1
+        ended = run != "sagan-seed1"  # which diverged
+        assert (target / "runs" / run / "interventions.csv").exists() is ended
     assert (target / "runs" / "fagan-seed0" / "generator.safetensors").exists()
     assert "data_path" not in json.dumps(read_json(target / "plan.json"))
     # again replaces what was there
