@@ -79,6 +79,9 @@ INTERVENTIONS = ("layer", "intervention", "fd", "change", "n_fake")
 GROWING = {"history": HISTORY, "alpha": ALPHA, "spectral": SPECTRAL, "timing": TIMING}
 TABLES = GROWING | {"interventions": INTERVENTIONS}
 
+# of a run that is under way: its last two states, and the process that runs it
+CHECKPOINTS, RUNNING = ("checkpoint.pt", "previous-checkpoint.pt"), "running"
+
 RESULTS = Path("results")
 
 
@@ -129,6 +132,7 @@ class RunRecord:
         self.samples = self.folder / "samples"
         self.weights = self.folder / "generator.safetensors"
         self.discriminator = self.folder / "discriminator.safetensors"
+        self.checkpoints = tuple(self.folder / name for name in CHECKPOINTS)
 
     def begin(
         self,
@@ -207,6 +211,11 @@ class RunRecord:
                 (self.folder / name).unlink(missing_ok=True)
             for sample in self.samples.glob("step_*.png"):
                 sample.unlink()
+
+    def drop_checkpoints(self) -> None:
+        """Nothing will have to be continued."""
+        for path in self.checkpoints:
+            path.unlink(missing_ok=True)
 
     def finish(self, status: str, **metrics: Any) -> None:
         """Write metrics.json: `done`, or `diverged` with the step at which it did."""

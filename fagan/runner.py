@@ -8,7 +8,15 @@ from typing import Any
 
 from fagan.config import RunConfig, UserError, unknown
 from fagan.environment import ROOT
-from fagan.records import RESULTS, read_json, refuse_other_config, run_folder, write_text
+from fagan.records import (
+    RESULTS,
+    RUNNING,
+    RunRecord,
+    read_json,
+    refuse_other_config,
+    run_folder,
+    write_text,
+)
 
 TEMPLATE = ROOT / "notebooks" / "train.ipynb"
 # what IPython puts into a notebook's namespace by itself
@@ -31,7 +39,7 @@ def execute(ablation: str, config: RunConfig, results: Path = RESULTS) -> int:
     folder.mkdir(parents=True, exist_ok=True)
     # numpy's and SciPy's pools are sized when they load, torch's by the run itself
     os.environ["OMP_NUM_THREADS"] = os.environ["OPENBLAS_NUM_THREADS"] = str(config.threads)
-    marker, error = folder / "running", folder / "error.txt"
+    marker, error = folder / RUNNING, folder / "error.txt"
     marker.write_text(str(os.getpid()))
     error.unlink(missing_ok=True)
     try:
@@ -42,7 +50,7 @@ def execute(ablation: str, config: RunConfig, results: Path = RESULTS) -> int:
         write_text(error, failure + "\n")
         print(f"{config.run_id} failed: {failure}", file=sys.stderr)
         return 1
-    (folder / "checkpoint.pt").unlink(missing_ok=True)
+    RunRecord(folder).drop_checkpoints()
     return 0
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from fagan.ablations import planned
-from fagan.records import RESULTS, read_json, run_folder
+from fagan.records import RESULTS, RUNNING, read_json, run_folder
 
 FAILED = "failed"
 STATES = ("running", "waiting", "done", "diverged", FAILED)
@@ -95,7 +95,7 @@ def _rows(path: Path) -> list[dict[str, str]]:
 def is_running(folder: Path) -> bool:
     """Whether the process that `mark_running` named still lives."""
     try:
-        pid = int((folder / "running").read_text())
+        pid = int((folder / RUNNING).read_text())
         os.kill(pid, 0)
     except (FileNotFoundError, ValueError, ProcessLookupError):
         return False

@@ -192,6 +192,69 @@ def test_an_interrupted_run_ends_with_the_same_bytes(whole, tmp_path, monkeypatc
     assert run_files(tmp_path) == run_files(whole[0])
 
 
+def die_after(step, folder, monkeypatch):
+    """Train until `step` is done and recorded, then be killed."""
+    step_once = loop.step_once
+
+    def dying(state, batches):
+        if state.step == step:
+            raise Killed
+        step_once(state, batches)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(loop, "step_once", dying)
+        with pytest.raises(Killed):
+            train.train(config(), folder, quiet)
+
+
+@pytest.mark.parametrize("harm", ["cut short", "flipped", "empty", "gone"])
+def test_a_damaged_checkpoint_is_seen_and_the_one_before_used(whole, tmp_path, monkeypatch, harm):
+    die_after(7, tmp_path, monkeypatch)
+    path, previous = tmp_path / "checkpoint.pt", tmp_path / "previous-checkpoint.pt"
+    content = bytearray(path.read_bytes())
+    assert previous.exists()
+    if harm == "gone":
+        path.unlink()  # killed between the two renames of a save
+    else:
+        content[len(content) // 2] ^= 1
+        half = content[: len(content) // 2]
+        path.write_bytes({"cut short": half, "flipped": content, "empty": b""}[harm])
+    said = []
+    train.train(config(), tmp_path, said.append)
+    assert "continuing at step 3" in said
+    damaged = "checkpoint.pt is damaged (its checksum is wrong): left aside" in said
+    assert damaged is (harm != "gone")
+    assert run_files(tmp_path) == run_files(whole[0])
+
+
+def test_two_damaged_checkpoints_are_a_run_from_the_start(whole, tmp_path, monkeypatch):
+    die_after(7, tmp_path, monkeypatch)
+    for name in ("checkpoint.pt", "previous-checkpoint.pt"):
+        (tmp_path / name).write_bytes(b"x")
+    said = []
+    train.train(config(), tmp_path, said.append)
+    assert sum("is damaged" in line for line in said) == 2
+    assert not any("continuing" in line for line in said)
+    assert run_files(tmp_path) == run_files(whole[0])
+    assert not list(tmp_path.glob("*checkpoint*"))
+
+
+def test_a_training_whose_notebook_fails_is_not_lost(whole, tmp_path, monkeypatch):
+    """Under the runner the checkpoint stays; Snakemake takes the failed job's metrics.json away."""
+    (tmp_path / "running").write_text("1")
+    train.train(config(), tmp_path, quiet)
+    (tmp_path / "metrics.json").unlink()
+
+    def not_again(*_):
+        raise AssertionError("trained again")
+
+    monkeypatch.setattr(loop, "step_once", not_again)
+    said = []
+    train.train(config(), tmp_path, said.append)
+    assert "continuing at step 9" in said
+    assert run_files(tmp_path) == run_files(whole[0])
+
+
 def test_records_of_a_run(whole):
     folder, metrics = whole
     with (folder / "history.csv").open() as file:

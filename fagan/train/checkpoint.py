@@ -1,5 +1,8 @@
 """What is written so that a run can go on, or be sampled from."""
 
+import hashlib
+import io
+import os
 from pathlib import Path
 
 import torch
@@ -10,11 +13,16 @@ from fagan.files import replacing
 from fagan.models import Generator
 from fagan.train.steps import State
 
+_CHECKSUM = hashlib.sha256().digest_size
 _PARTS = ("generator", "discriminator", "average", "optimizer_g", "optimizer_d")
 
 
-def save(state: State, path: Path) -> None:
-    """Everything that continuing needs, written whole or not at all."""
+def save(state: State, paths: tuple[Path, Path]) -> None:
+    """Everything that continuing needs, written whole or not at all, with a checksum before it.
+
+    paths: of the checkpoint and of the one before, which is kept until the next.
+    """
+    path, previous = paths
     parts = {name: getattr(state, name).state_dict() for name in _PARTS}
     parts |= {
         "config": state.config.hash,
@@ -23,23 +31,44 @@ def save(state: State, path: Path) -> None:
         "latents": state.latents.get_state(),
         "sums": state.sums,
     }
+    content = io.BytesIO()
+    torch.save(parts, content)
+    if path.exists():
+        os.replace(path, previous)
     with replacing(path) as file:
-        torch.save(parts, file)
+        file.write(hashlib.sha256(content.getbuffer()).digest())
+        file.write(content.getbuffer())
 
 
-def restore(state: State, path: Path) -> bool:
-    """Continue a state from its checkpoint; False where there is none of this configuration."""
-    if not path.exists():
-        return False
-    parts = torch.load(path, map_location=state.device, weights_only=True)
-    if parts["config"] != state.config.hash:
-        return False
-    for name in _PARTS:
-        getattr(state, name).load_state_dict(parts[name])
-    state.latents.set_state(parts["latents"].cpu())
-    state.step, state.logged_step = parts["step"], parts["logged_step"]
-    state.sums.copy_(parts["sums"])
-    return True
+def restore(state: State, paths: tuple[Path, Path], say=print) -> bool:
+    """Continue a state from its checkpoint, or from the one before where it is damaged.
+
+    False where there is none of this configuration that is whole. `say` gets a line about each
+    damaged one.
+    """
+    for path in paths:
+        if not path.exists():
+            continue
+        parts = _read(path, state.device)
+        if parts is None:
+            say(f"{path.name} is damaged (its checksum is wrong): left aside")
+        elif parts["config"] == state.config.hash:
+            for name in _PARTS:
+                getattr(state, name).load_state_dict(parts[name])
+            state.latents.set_state(parts["latents"].cpu())
+            state.step, state.logged_step = parts["step"], parts["logged_step"]
+            state.sums.copy_(parts["sums"])
+            return True
+    return False
+
+
+def _read(path: Path, device: torch.device) -> dict | None:
+    """The parts of a checkpoint, None where it is not what was written."""
+    content = path.read_bytes()
+    checksum, content = content[:_CHECKSUM], content[_CHECKSUM:]
+    if hashlib.sha256(content).digest() != checksum:
+        return None
+    return torch.load(io.BytesIO(content), map_location=device, weights_only=True)
 
 
 def save_weights(network: nn.Module, path: Path) -> None:

@@ -10,7 +10,7 @@ import torch
 from fagan import data, environment, evaluate
 from fagan.config import RunConfig
 from fagan.models import parameters
-from fagan.records import HISTORY, RunRecord, read_json, refuse_other_config
+from fagan.records import HISTORY, RUNNING, RunRecord, read_json, refuse_other_config
 from fagan.train.arithmetic import fast_matmul, pick_device, threads
 from fagan.train.checkpoint import restore, save, save_weights
 from fagan.train.instruments import Instruments
@@ -41,8 +41,7 @@ def train(config: RunConfig, folder: Path | str, say=print) -> dict[str, Any]:
     with threads(config.threads), fast_matmul(config, device) as matmul:
         images, scorer = data.load(config, "train"), Scorer(config, device)
         state = start(config, device)
-        checkpoint = record.folder / "checkpoint.pt"
-        resumed = restore(state, checkpoint)
+        resumed = restore(state, record.checkpoints, say)
         made_with = _environment(config, device, images, scorer) | {"fp32_matmul": matmul}
         record.begin(config, made_with, resumed, state.step)
         if resumed:
@@ -66,7 +65,9 @@ def train(config: RunConfig, folder: Path | str, say=print) -> dict[str, Any]:
             "parameters_discriminator": parameters(state.discriminator),
         }
         record.finish(**metrics)
-        checkpoint.unlink(missing_ok=True)
+        # under the runner the notebook goes on: until it is whole, the training must not be lost
+        if not (record.folder / RUNNING).exists():
+            record.drop_checkpoints()
     return read_json(record.folder / "metrics.json")
 
 
@@ -95,8 +96,8 @@ def _loop(
             _record(state, record, instruments, logged | scores)
             record.timing(step=step, seconds=round(seconds, 3), images_per_second=round(rate, 2))
             clock, clock_step = time.perf_counter(), step
-        if step % config.checkpoint_every == 0 and step < last:
-            save(state, record.folder / "checkpoint.pt")
+        if step % config.checkpoint_every == 0 or step == last:
+            save(state, record.checkpoints)
     return {"status": "done", **scorer.final(state)}
 
 
