@@ -1,0 +1,69 @@
+"""The run directory: one writer, one reader, and the schema between them.
+
+    results/<ablation>/plan.json        what was asked for (this machine's paths included)
+                       reference.json   the real data: checksum, split, real-against-real floor
+                       runs/<run_id>/   a run:
+
+    config.json     RunConfig.identity(), before step 0
+    env.json        environment and data checksum, before step 0
+    history.csv     a row per log step (HISTORY)
+    alpha.csv       a row per log step, network and gated layer (ALPHA)
+    spectral.csv    a row per log step, network and convolution (SPECTRAL)
+    timing.csv      a row per log step (TIMING): the only clock readings
+    samples/        step_0000000.png ...: always the same latents
+    generator.safetensors   the weight-averaged generator
+    discriminator.safetensors   the discriminator as it ended
+    interventions.csv   the score with gates set by hand (INTERVENTIONS), at the end
+    metrics.json    last and atomically: it alone says that a run is done
+
+Clock readings are kept apart, so that every other file of an interrupted and resumed run is equal
+to that of an uninterrupted one.
+"""
+
+from fagan.records.files import read_json, write_json, write_text
+from fagan.records.reading import LABELS, Runs, arm_label, load_runs
+from fagan.records.schema import (
+    ALPHA,
+    CHECKPOINTS,
+    GROWING,
+    HISTORY,
+    INTERVENTIONS,
+    READS,
+    RESULTS,
+    RUNNING,
+    SCHEMA,
+    SCORES,
+    SPECTRAL,
+    TABLES,
+    TIMING,
+    ablation_folder,
+    run_folder,
+)
+from fagan.records.writing import RunRecord, refuse_other_config
+
+__all__ = [
+    "ALPHA",
+    "CHECKPOINTS",
+    "GROWING",
+    "HISTORY",
+    "INTERVENTIONS",
+    "LABELS",
+    "READS",
+    "RESULTS",
+    "RUNNING",
+    "SCHEMA",
+    "SCORES",
+    "SPECTRAL",
+    "TABLES",
+    "TIMING",
+    "RunRecord",
+    "Runs",
+    "ablation_folder",
+    "arm_label",
+    "load_runs",
+    "read_json",
+    "refuse_other_config",
+    "run_folder",
+    "write_json",
+    "write_text",
+]

@@ -1,0 +1,130 @@
+"""The reader: all records of an ablation as tidy tables."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from fagan.errors import UserError
+from fagan.records.files import read_json
+from fagan.records.schema import READS, RESULTS, SCHEMA, TABLES, ablation_folder
+
+if TYPE_CHECKING:
+    import pandas
+
+
+@dataclass(frozen=True)
+class Runs:
+    """All records of one ablation as tidy tables.
+
+    runs     one row per run: run_id, arm, seed, label, status, every configuration field and metric
+    history  run_id, arm, seed + HISTORY: losses at log steps, scores where evaluated (else NaN)
+    alpha    run_id, arm, seed + ALPHA
+    spectral run_id, arm, seed + SPECTRAL
+    timing   run_id, arm, seed + TIMING
+    interventions   run_id, arm, seed + INTERVENTIONS
+    """
+
+    ablation: str
+    title: str
+    arms: tuple[str, ...]
+    labels: dict[str, str]
+    baseline: str
+    reference: dict[str, Any]
+    runs: "pandas.DataFrame"
+    history: "pandas.DataFrame"
+    alpha: "pandas.DataFrame"
+    spectral: "pandas.DataFrame"
+    timing: "pandas.DataFrame"
+    interventions: "pandas.DataFrame"
+    folder: Path
+
+    @property
+    def gates(self) -> "pandas.DataFrame":
+        """The rows of `alpha` that have one: a layer that concatenates its paths has none."""
+        return self.alpha[self.alpha["alpha"].notna()]
+
+    def samples(self, run_id: str) -> list[Path]:
+        """Sample grids of a run in the order of their steps."""
+        return sorted((self.folder / "runs" / run_id / "samples").glob("step_*.png"))
+
+
+# What a reader sees where the experiment table gives an arm no label.
+LABELS = {
+    "dcgan": "DCGAN",
+    "dcgan-wide": "DCGAN wide",
+    "sagan": "SAGAN",
+    "sagan-wide": "SAGAN wide",
+    "sagan-1": "SAGAN one-layer",
+    "fagan": "FAGAN",
+    "fagan-pure": "FAGAN pure",
+}
+
+
+def arm_label(arm: str) -> str:
+    """The label of a named architecture, of its relativistic variant, else the arm itself."""
+    base = arm.removesuffix("-relativistic")
+    return LABELS.get(base, base) + (" relativistic" if base != arm else "")
+
+
+def load_runs(ablation: str, results: Path = RESULTS, run_id: str | None = None) -> Runs:
+    """Read every run of an ablation that has begun, or the one named.
+
+    Raises UserError where there is no such ablation, nothing to read, or another schema version.
+    """
+    import pandas as pd
+
+    folder = ablation_folder(ablation, results)
+    plan = read_json(folder / "plan.json") or {}
+    asked = [run["run_id"] for run in plan.get("runs", [])]
+    begun = sorted(path.parent.name for path in folder.glob("runs/*/config.json"))
+    ids = [i for i in asked if i in begun] if asked else begun
+    if run_id is not None:
+        ids = [i for i in begun if i == run_id]
+    if not ids:
+        raise UserError(f"no runs under {folder}; `make ablations ABLATION={ablation}` makes them")
+    rows, tables = [], {name: [] for name in TABLES}
+    # pandas 3 reads every digit by itself, and deprecates being asked to
+    exact = {} if int(pd.__version__.split(".")[0]) >= 3 else {"float_precision": "round_trip"}
+    for run_id in ids:
+        run = folder / "runs" / run_id
+        config, env = read_json(run / "config.json"), read_json(run / "env.json") or {}
+        metrics = read_json(run / "metrics.json")
+        if env.get("schema", SCHEMA) not in READS:
+            raise UserError(
+                f"{run} holds records of schema {env['schema']}, this code reads up to {SCHEMA}; "
+                "check out the commit in its env.json, or move the run away and run it anew"
+            )
+        key = {"run_id": run_id, "arm": config["arm"], "seed": config["seed"]}
+        flat = {k: v for k, v in env.items() if not isinstance(v, dict | list)}
+        rows.append(key | config | flat | (metrics or {"status": "unfinished"}))
+        for name, frames in tables.items():
+            path = run / f"{name}.csv"
+            if path.exists():
+                frame = pd.read_csv(path, **exact)
+                if frame.empty:  # a network without gates; an empty column has no type
+                    continue
+                frame = frame.reindex(columns=TABLES[name])
+                for column, value in reversed(key.items()):
+                    frame.insert(0, column, value)
+                frames.append(frame)
+    frames = {
+        name: pd.concat(parts, ignore_index=True)
+        if parts
+        else pd.DataFrame(columns=[*key, *columns])
+        for (name, parts), columns in zip(tables.items(), TABLES.values(), strict=True)
+    }
+    arms = tuple(dict.fromkeys(row["arm"] for row in rows))
+    labels = {arm: plan.get("labels", {}).get(arm) or arm_label(arm) for arm in arms}
+    for row in rows:
+        row["label"] = labels[row["arm"]]
+    return Runs(
+        ablation=ablation,
+        title=plan.get("title", ablation),
+        arms=arms,
+        labels=labels,
+        baseline=plan.get("baseline", arms[0]),
+        reference=read_json(folder / "reference.json") or {},
+        runs=pd.DataFrame(rows),
+        folder=folder,
+        **frames,
+    )

@@ -1,0 +1,61 @@
+"""Names and columns: what the writer and the reader share."""
+
+from pathlib import Path
+
+# 2 added the instruments: columns and files that a reader finds empty in records of schema 1
+SCHEMA, READS = 2, (1, 2)
+# Scores are empty at log steps without an evaluation; coherence and signal exist for faces only.
+SCORES = (
+    "fd_lite0",
+    "kid_lite0",
+    "kid_lite0_std",
+    "coherence_eyes",
+    "coherence_outfit",
+    "signal_eyes",
+    "signal_outfit",
+)
+HISTORY = (
+    "step",
+    "images_seen",
+    "loss_d",
+    "loss_g",
+    "d_real",
+    "d_fake",
+    "gradient_norm_d",  # of all weights, at the log step itself
+    "gradient_norm_g",
+    *SCORES,
+)
+# Instruments on a fixed batch, in eval mode; gradient: of the loss by alpha, at that very step.
+ALPHA = (
+    "step",
+    "images_seen",
+    "network",
+    "layer",
+    "alpha",
+    "gradient",
+    "attention_energy",
+    "convolution_energy",
+    "attention_share",
+    "entropy",
+    "entropy_share",
+    "distance",
+)
+SPECTRAL = ("step", "images_seen", "network", "layer", "spectral_norm")
+TIMING = ("step", "seconds", "images_per_second")
+INTERVENTIONS = ("layer", "intervention", "fd", "change", "n_fake")
+# tables that grow during a run, each with the step in its first column
+GROWING = {"history": HISTORY, "alpha": ALPHA, "spectral": SPECTRAL, "timing": TIMING}
+TABLES = GROWING | {"interventions": INTERVENTIONS}
+
+# of a run that is under way: its last two states, and the process that runs it
+CHECKPOINTS, RUNNING = ("checkpoint.pt", "previous-checkpoint.pt"), "running"
+
+RESULTS = Path("results")
+
+
+def ablation_folder(ablation: str, results: Path = RESULTS) -> Path:
+    return Path(results) / ablation
+
+
+def run_folder(ablation: str, run_id: str, results: Path = RESULTS) -> Path:
+    return ablation_folder(ablation, results) / "runs" / run_id

@@ -1,0 +1,135 @@
+"""The writer of a run directory."""
+
+import csv
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from fagan.config import DEFAULTS, RunConfig
+from fagan.errors import UserError
+from fagan.records.files import read_json, write_json, write_text
+from fagan.records.schema import (
+    ALPHA,
+    CHECKPOINTS,
+    GROWING,
+    HISTORY,
+    INTERVENTIONS,
+    SCHEMA,
+    SPECTRAL,
+    TIMING,
+)
+
+
+class RunRecord:
+    """The writer of one run directory."""
+
+    def __init__(self, folder: Path):
+        self.folder = Path(folder)
+        self.samples = self.folder / "samples"
+        self.weights = self.folder / "generator.safetensors"
+        self.discriminator = self.folder / "discriminator.safetensors"
+        self.checkpoints = tuple(self.folder / name for name in CHECKPOINTS)
+
+    def begin(
+        self,
+        config: RunConfig,
+        environment: Mapping[str, Any],
+        resumed: bool = False,
+        step: int = 0,
+    ) -> None:
+        """Write config.json and env.json, and drop rows after `step`, or all of a run begun anew.
+
+        Refuses another configuration's directory. A resumed run keeps its env.json and adds to its
+        list `resumed` the step, commit and source fingerprint with which it goes on.
+        """
+        refuse_other_config(self.folder, config)
+        self.samples.mkdir(parents=True, exist_ok=True)
+        before = read_json(self.folder / "env.json") if resumed else None
+        if before:
+            if before.get("schema") != SCHEMA:  # its tables have other columns
+                raise UserError(
+                    f"{self.folder} was begun by code that wrote schema {before.get('schema')}, "
+                    f"this one writes {SCHEMA}; delete the folder to run it anew"
+                )
+            again = {k: environment.get(k) for k in ("commit", "dirty", "source_fingerprint")}
+            again["step"] = step
+            environment = before | {"resumed": [*before.get("resumed", []), again]}
+        write_json(self.folder / "config.json", config.identity())
+        write_json(self.folder / "env.json", {"schema": SCHEMA, **environment})
+        self.truncate(step if resumed else -1)
+
+    def append(self, name: str, columns: Iterable[str], rows: Iterable[Mapping[str, Any]]) -> None:
+        """Append rows to a CSV of the run, its header first where it is new."""
+        path = self.folder / name
+        new = not path.exists()
+        with path.open("a", newline="", encoding="utf-8") as file:
+            writer = csv.DictWriter(file, tuple(columns), restval="", lineterminator="\n")
+            if new:
+                writer.writeheader()
+            writer.writerows(rows)
+
+    def history(self, **row: Any) -> None:
+        self.append("history.csv", HISTORY, [row])
+
+    def alpha(self, rows: Iterable[Mapping[str, Any]]) -> None:
+        self.append("alpha.csv", ALPHA, rows)
+
+    def spectral(self, rows: Iterable[Mapping[str, Any]]) -> None:
+        self.append("spectral.csv", SPECTRAL, rows)
+
+    def timing(self, **row: Any) -> None:
+        self.append("timing.csv", TIMING, [row])
+
+    def interventions(self, rows: Iterable[Mapping[str, Any]]) -> None:
+        """Written once, whole: a run that is repeated at its end writes the same again."""
+        (self.folder / "interventions.csv").unlink(missing_ok=True)
+        self.append("interventions.csv", INTERVENTIONS, rows)
+
+    def truncate(self, step: int) -> None:
+        """Drop rows after `step` (-1: all of them) and a line that a crash cut short."""
+        for name, columns in GROWING.items():
+            path = self.folder / f"{name}.csv"
+            if step < 0 or not path.exists():
+                path.unlink(missing_ok=True)
+                continue
+            lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
+            kept = [
+                line
+                for line in lines[1:]
+                if line.endswith("\n")
+                and line.count(",") == len(columns) - 1
+                and int(line.split(",", 1)[0]) <= step
+            ]
+            write_text(path, "".join([lines[0], *kept]))
+        if step < 0:
+            ends = ("metrics.json", "interventions.csv", self.weights.name, self.discriminator.name)
+            for name in ends:
+                (self.folder / name).unlink(missing_ok=True)
+            for sample in self.samples.glob("step_*.png"):
+                sample.unlink()
+
+    def drop_checkpoints(self) -> None:
+        """Nothing will have to be continued."""
+        for path in self.checkpoints:
+            path.unlink(missing_ok=True)
+
+    def finish(self, status: str, **metrics: Any) -> None:
+        """Write metrics.json: `done`, or `diverged` with the step at which it did."""
+        write_json(self.folder / "metrics.json", {"schema": SCHEMA, "status": status, **metrics})
+
+
+def refuse_other_config(folder: Path, config: RunConfig) -> None:
+    """UserError naming the first field in which the recorded configuration differs."""
+    recorded = read_json(Path(folder) / "config.json")
+    if recorded is None:
+        return
+    wanted = config.identity()
+    # a field that is newer than the record had its default then
+    recorded = {k: v for k, v in DEFAULTS.items() if k in wanted} | recorded
+    for key in sorted(recorded.keys() | wanted.keys()):
+        old, new = recorded.get(key), wanted.get(key)
+        if old != new:
+            raise UserError(
+                f"{folder} was recorded with {key}={old!r}, now {key}={new!r} is asked for; "
+                "ask for the recorded value, move the folder away, or delete it to run anew"
+            )
