@@ -1,6 +1,6 @@
 """The analysis templates executed on synthetic records, and the pages made of them.
 
-The three notebooks are executed once for this whole file.
+The notebooks are executed once for this whole file.
 """
 
 import json
@@ -12,13 +12,25 @@ from pathlib import Path
 import nbformat
 import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
+from package import open_gates
 from records_factory import ARMS, make_ablation
 
 from fagan import report
+from fagan.config import RunConfig
 from fagan.environment import ROOT
 from fagan.errors import UserError
+from fagan.models import build
+from fagan.train import save_weights
 
-FIGURES = {"comparison": 5, "alpha": 2, "samples": 3 + 4}
+# of a synthetic ablation in which two runs kept their weights
+FIGURES = {
+    "comparison": 5,
+    "alpha": 2,
+    "attention": 2 + 4,
+    "receptive_field": 4,
+    "samples": 3 + 4,
+    "metrics": 5,
+}
 TEMPLATES = sorted((ROOT / "notebooks" / "analysis").glob("*.ipynb"))
 MACHINE = re.compile(
     r"(?<![\w.~-])(?:/home/|/root\b|/Users/|/tmp/|/var/|"
@@ -35,13 +47,23 @@ PIXEL = (
 def ablation(tmp_path_factory):
     """Folder of a synthetic ablation with its analyses and its report made."""
     results = tmp_path_factory.mktemp("machine") / "results"
-    folder = make_ablation(results, data_path=str(results / "private" / "photos.zip"))
+    private = str(results / "private" / "photos.zip")
+    folder = make_ablation(results, data_path=private, images=400, n_real=240)
+    for arm in ("sagan", "fagan"):
+        _keep_weights(folder / "runs" / f"{arm}-seed0", architecture=arm)
     run = folder / "runs" / "fagan-seed0"
     nbformat.write(_run_notebook(), run / "train.ipynb")
     for notebook in FIGURES:
         report.analyse("tiny", notebook, results)
     report.report("tiny", results)
     return folder
+
+
+def _keep_weights(folder, architecture):
+    config = RunConfig(architecture=architecture, resolution=32, width=0.25)
+    for network, name in zip(build(config), ("generator", "discriminator"), strict=True):
+        open_gates(network)
+        save_weights(network, folder / f"{name}.safetensors")
 
 
 def _run_notebook():
@@ -88,7 +110,7 @@ def pages(folder):
 
 
 def test_there_is_a_template_for_every_question():
-    assert report.analyses()[:3] == ["comparison", "alpha", "samples"]
+    assert report.analyses()[: len(FIGURES)] == list(FIGURES)
 
 
 @pytest.mark.parametrize("path", TEMPLATES, ids=lambda path: path.stem)
@@ -132,11 +154,20 @@ def test_executed_in_order_without_errors(ablation, name):
 def test_tables_and_figures_are_written(ablation):
     assert {path.name for path in (ablation / "tables").iterdir()} == {
         "alpha_reach.csv",
+        "attention.csv",
         "best_and_last.csv",
+        "degradations.csv",
+        "extrapolations.csv",
         "failures.csv",
         "final_scores.csv",
+        "floor_curve.csv",
+        "generator_reach.csv",
+        "interventions.csv",
         "last_alphas.csv",
         "paired_differences.csv",
+        "receptive_fields.csv",
+        "sign_flips.csv",
+        "spectral_norms.csv",
         "summary.csv",
     }
     figures = [path.name for path in (ablation / "figures").iterdir()]

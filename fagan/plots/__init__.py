@@ -13,6 +13,15 @@ from fagan.plots.alphas import (
 )
 from fagan.plots.bench import step_times
 from fagan.plots.curves import differences, final_scores, learning_curves, losses
+from fagan.plots.instruments import (
+    instrument_traces,
+    interventions,
+    interventions_figure,
+    note,
+    spectral_figure,
+    spectral_norms,
+    traces_figure,
+)
 from fagan.plots.look import (
     METRICS,
     PALETTE,
@@ -24,7 +33,21 @@ from fagan.plots.look import (
     style,
     use_style,
 )
+from fagan.plots.metrics import (
+    degradation,
+    degradations_figure,
+    extrapolation,
+    floor_over_size,
+)
 from fagan.plots.samples import read_grid, sample_progress, sample_sheet, tile
+from fagan.plots.studies import (
+    field_map,
+    field_maps_figure,
+    field_sizes,
+    field_sizes_figure,
+    looks_figure,
+    outside_figure,
+)
 
 __all__ = [
     "METRICS",
@@ -33,21 +56,38 @@ __all__ = [
     "alpha_figure",
     "alpha_trajectories",
     "arm_styles",
+    "degradation",
+    "degradations_figure",
     "differences",
+    "extrapolation",
+    "field_map",
+    "field_maps_figure",
+    "field_sizes",
+    "field_sizes_figure",
     "final_alphas",
     "final_alphas_figure",
     "final_scores",
+    "floor_over_size",
+    "instrument_traces",
+    "interventions",
+    "interventions_figure",
     "layer_styles",
     "learning_curves",
+    "looks_figure",
     "losses",
+    "note",
+    "outside_figure",
     "read_grid",
     "render_figure",
     "sample_progress",
     "sample_sheet",
     "save",
     "show",
+    "spectral_figure",
+    "spectral_norms",
     "step_times",
     "style",
     "tile",
+    "traces_figure",
     "use_style",
 ]

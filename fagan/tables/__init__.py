@@ -9,6 +9,18 @@ from fagan.tables.alphas import (
     last_alphas,
     sign_agreement,
 )
+from fagan.tables.instruments import (
+    EVERY,
+    NOTICED,
+    ROLES,
+    TRACES,
+    interventions,
+    last_instruments,
+    last_spectral,
+    spectral_roles,
+    uniform_distance,
+    use_by_sign,
+)
 from fagan.tables.scores import (
     SCORE,
     STATUSES,
@@ -41,10 +53,14 @@ from fagan.tables.text import (
 
 __all__ = [
     "DASH",
+    "EVERY",
     "MINUS",
+    "NOTICED",
+    "ROLES",
     "SCORE",
     "STATUSES",
     "TIMES",
+    "TRACES",
     "Interval",
     "alpha_reach",
     "as_html",
@@ -54,7 +70,10 @@ __all__ = [
     "failures",
     "final_scores",
     "floor",
+    "interventions",
     "last_alphas",
+    "last_instruments",
+    "last_spectral",
     "learning_curve",
     "number",
     "ordered",
@@ -64,8 +83,11 @@ __all__ = [
     "show",
     "sign_agreement",
     "span",
+    "spectral_roles",
     "status_counts",
     "summary",
     "throughput",
+    "uniform_distance",
+    "use_by_sign",
     "write",
 ]

@@ -40,6 +40,12 @@ HEADINGS = {
     "label": "arm",
     "max_abs": "largest |alpha|",
     "share": "share of reach",
+    "attention_share": "attention's share",
+    "entropy_share": "entropy share",
+    "distance": "distance, px",
+    "uniform_distance": "without preference, px",
+    "median": "median change of FD",
+    "rises": "rises in",
 }
 # (column, heading, scale, significant digits; 0 = a whole number)
 PARTS = {

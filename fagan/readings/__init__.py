@@ -1,0 +1,72 @@
+"""The sentences of the analysis, computed from the tables: no number in them is ever typed.
+
+Each function returns Reading(claim, text): a heading, and the sentence under its figure. They say
+n, and they say what n seeds cannot show.
+"""
+
+from fagan.readings.alphas import read_reach, read_signs
+from fagan.readings.instruments import (
+    read_interventions,
+    read_sign_use,
+    read_spectral,
+    read_traces,
+)
+from fagan.readings.reading import NOTHING, Reading, percent
+from fagan.readings.runs import caveats, made_with, protocol, read_failures, read_status
+from fagan.readings.samples import read_progress, read_samples, read_sheet
+from fagan.readings.scores import (
+    read_cost,
+    read_curves,
+    read_differences,
+    read_scores,
+    read_ties,
+)
+from fagan.readings.studies import (
+    NO_IMAGES,
+    NO_WEIGHTS,
+    read_coherence_test,
+    read_degradations,
+    read_extrapolation,
+    read_fields,
+    read_floor_curve,
+    read_looks,
+    read_manifold,
+    read_missing,
+    read_outside,
+)
+
+__all__ = [
+    "NOTHING",
+    "NO_IMAGES",
+    "NO_WEIGHTS",
+    "Reading",
+    "caveats",
+    "made_with",
+    "percent",
+    "protocol",
+    "read_coherence_test",
+    "read_cost",
+    "read_curves",
+    "read_degradations",
+    "read_differences",
+    "read_extrapolation",
+    "read_failures",
+    "read_fields",
+    "read_floor_curve",
+    "read_interventions",
+    "read_looks",
+    "read_manifold",
+    "read_missing",
+    "read_outside",
+    "read_progress",
+    "read_reach",
+    "read_samples",
+    "read_scores",
+    "read_sheet",
+    "read_sign_use",
+    "read_signs",
+    "read_spectral",
+    "read_status",
+    "read_ties",
+    "read_traces",
+]

@@ -1,0 +1,147 @@
+"""Final scores, learning curves, differences, ties and cost."""
+
+import numpy as np
+import pandas as pd
+
+from fagan.readings.reading import NOTHING, Reading
+from fagan.records import Runs, arm_label
+from fagan.tables import (
+    SCORE,
+    best_and_last,
+    count,
+    final_scores,
+    floor,
+    number,
+    seeds,
+    summary,
+)
+
+
+def read_curves(runs: Runs, metric: str = SCORE) -> Reading:
+    """Where the curves end, and which runs end above their own best."""
+    ends = best_and_last(runs, metric)
+    ends = ends[ends["status"] == "done"]
+    if ends.empty or "last" not in ends:
+        return NOTHING
+    label = ends.groupby("label")["last"].mean().idxmin()
+    step = ends.loc[ends["label"] == label, "last_step"].max()
+    back = ends[ends["last"] > 1.1 * ends["best"]]
+    names = f" ({', '.join(back['run_id'])})" if 0 < len(back) <= 6 else ""
+    text = (
+        "Thin lines are single seeds, bold lines the mean over the finished ones. "
+        f"{len(back)} of {len(ends)} finished runs end more than 10 % above their own best{names}."
+    )
+    limit, final = floor(runs, "track", metric), floor(runs, "final", metric)
+    if limit > final:
+        text += (
+            f" A score along the curve uses fewer images than a final one, so its floor is higher: "
+            f"{number(limit)} against {number(final)}."
+        )
+    return Reading(f"{label}'s mean curve ends lowest, at step {count(step)}", text)
+
+
+def read_scores(runs: Runs, metric: str = SCORE) -> Reading:
+    """The lowest mean with every seed behind it, against the floor and the runner-up."""
+    table = _scored(summary(runs, metric), metric)
+    if table.empty:
+        return NOTHING
+    first = table.iloc[0]
+    scores = final_scores(runs, metric).dropna(subset=["value"])
+    own = scores[scores["arm"] == first["arm"]]["value"]
+    claim = f"{first['label']} has the lowest mean FD, {number(first[metric])}"
+    text = f"{first['label']}: mean {number(first[metric])} over {seeds(first['n'])} "
+    text += f"({', '.join(number(v) for v in own)})"
+    limit = floor(runs, "final", metric)
+    if np.isfinite(limit):
+        text += f", {number(first[metric] / limit, 2)} times the floor of {number(limit)}"
+    if len(table) == 1:
+        return Reading(claim, f"{text}.")
+    second = table.iloc[1]
+    text += f". Next is {second['label']} with {number(second[metric])}"
+    if min(first["n"], second["n"]) < 2:
+        why = "; a single seed settles no order."
+    elif second[f"{metric}_min"] <= first[f"{metric}_max"]:
+        why = "; their seeds overlap, so the order of the two is not settled."
+    else:
+        return Reading(claim, f"{text}; their seeds do not overlap.")
+    return Reading(f"{claim}, not clearly below {second['label']}", text + why)
+
+
+def read_differences(differences: pd.DataFrame, labels: dict[str, str]) -> Reading:
+    """Which arms differ from the baseline in every seed, and what that is worth at this n."""
+    paired = differences[differences["n"] > 0] if len(differences) else differences
+    if paired.empty:
+        return Reading("Nothing to compare yet", "No arm shares a finished seed with the baseline.")
+    base = labels.get(paired["baseline"].iloc[0]) or arm_label(paired["baseline"].iloc[0])
+    single, paired = paired[paired["n"] == 1], paired[paired["n"] > 1]
+    below = paired[paired["below"] == paired["n"]].sort_values("mean")
+    above = paired[paired["below"] == 0].sort_values("mean", ascending=False)
+
+    def named(rows):
+        signed = [
+            f"{r.label} ({'+' if r.mean > 0 else ''}{number(r.mean)}, n = {r.n})"
+            for r in rows.itertuples()
+        ]
+        return "; ".join(signed) or "no arm"
+
+    parts = []
+    if len(paired):
+        chance = (2.0 ** (1 - paired["n"].astype(float))).sum()
+        parts = [
+            f"Below {base} in every shared seed: {named(below)}. Above it in every one: "
+            f"{named(above)}. With no true difference at all, {chance:.3g} of these "
+            f"{len(paired)} comparisons would still agree in sign over their seeds."
+        ]
+    if len(single):
+        parts.append(f"One shared seed, which shows no spread: {named(single)}.")
+    claim = f"{len(below)} of {len(paired)} arms are below {base} in every seed"
+    return Reading(claim if len(paired) else "One shared seed is no comparison", " ".join(parts))
+
+
+def read_ties(runs: Runs) -> Reading:
+    """Procedural faces: how well the two long-range ties hold, each beside its signal."""
+    table, parts = summary(runs), []
+    for tie in ("eyes", "outfit"):
+        own = table[table.get(f"coherence_{tie}", table["n"] * np.nan).notna()]
+        if len(own):
+            top = own.loc[own[f"coherence_{tie}"].idxmax()]
+            parts.append(
+                f"{tie}: {top['label']}, {number(top[f'coherence_{tie}'], 2)} "
+                f"(signal {number(top.get(f'signal_{tie}'), 2)}, n = {top['n']})"
+            )
+    if not parts:
+        return Reading("Ties are known for procedural faces only", "These records hold none.")
+    return Reading(
+        f"Most coherent {'; '.join(part.split(' (')[0] for part in parts)}",
+        f"Highest means over seeds: {'; '.join(parts)}. Real faces have 1, unrelated colours 0. A "
+        "coherence counts only beside its signal: blur and collapse look coherent at a signal near "
+        "0. One latent can carry a colour to both ends, so a high score needs no attention.",
+    )
+
+
+def read_cost(runs: Runs) -> Reading:
+    """Size and speed, from the largest and the fastest arm."""
+    table = summary(runs)
+    speed = table[table.get("images_per_second", table["n"] * np.nan).notna()]
+    if speed.empty or "parameters_generator" not in table:
+        return Reading("Size and speed", "No timing or no parameter count was recorded.")
+    fast = speed.loc[speed["images_per_second"].idxmax()]
+    slow = speed.loc[speed["images_per_second"].idxmin()]
+    ratio = fast["images_per_second"] / slow["images_per_second"]
+    sizes = table["parameters_generator"] + table["parameters_discriminator"]
+    large, small = table.loc[sizes.idxmax()], table.loc[sizes.idxmin()]
+    how = "median over log steps, on the machine that ran them"
+    millions = f"{number(sizes.max() / 1e6)} million parameters in both networks"
+    if len(table) == 1:
+        claim = f"{fast['label']} trains on {number(fast['images_per_second'])} images a second"
+        return Reading(claim, f"The speed is the {how}. It holds {millions}.")
+    return Reading(
+        f"{slow['label']} takes {number(ratio, 2)} times as long per image as {fast['label']}",
+        f"{fast['label']} trains on {number(fast['images_per_second'])} images a second, "
+        f"{slow['label']} on {number(slow['images_per_second'])} ({how}). {large['label']} holds "
+        f"{millions}, {small['label']} {number(sizes.min() / 1e6)} million.",
+    )
+
+
+def _scored(table: pd.DataFrame, metric: str) -> pd.DataFrame:
+    return table[table["n"] > 0].sort_values(metric) if metric in table else table.iloc[:0]
