@@ -35,7 +35,7 @@ $(STAMP): requirements.txt pyproject.toml
 	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check uv || true
 	@if $(VENV)/bin/python -m uv --version >/dev/null 2>&1; then \
 	    echo "installing with uv"; \
-	    $(VENV)/bin/python -m uv pip install --quiet --python $(VENV)/bin/python -r requirements.txt && \
+	    $(VENV)/bin/python -m uv pip install --quiet --compile-bytecode --python $(VENV)/bin/python -r requirements.txt && \
 	    $(VENV)/bin/python -m uv pip install --quiet --python $(VENV)/bin/python --no-deps -e .; \
 	else \
 	    echo "installing with pip"; \

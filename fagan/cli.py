@@ -213,7 +213,7 @@ def evaluate(
 def publish(
     ablation: Ablation,
     weights: Annotated[
-        list[str] | None, typer.Option(help="run whose generator goes along; may be repeated")
+        list[str] | None, typer.Option(help="run whose networks go along; may be repeated")
     ] = None,
     results: Results = RESULTS,
 ) -> None:

@@ -25,7 +25,7 @@ TEXT = {".json", ".csv", ".html", ".ipynb", ".svg", ".css", ".md", ".txt"}
 
 
 def publish(ablation: str, results: Path = RESULTS, weights: tuple[str, ...] = ()) -> Path:
-    """Copy records, tables, figures and pages; `weights` names the runs whose generators go along.
+    """Copy records, tables, figures and pages; `weights` names the runs whose networks go along.
 
     Raises UserError, before anything is copied, where a run has not ended, the runs were made by
     different code or from an uncommitted tree, a file is larger than 5 MB, all of them than 40 MB,
@@ -81,7 +81,7 @@ def _chosen(source: Path, weights: tuple[str, ...]) -> list[Path]:
         files += (run / name for name in ENDINGS if (run / name).exists())
         files += sorted((run / "samples").glob("step_*.png"))[-1:]
         if run.name in weights:
-            files.append(run / "generator.safetensors")
+            files += (run / f"{name}.safetensors" for name in ("generator", "discriminator"))
     missing = [path for path in files if not path.exists()]
     if missing:
         raise UserError(f"{missing[0]} is missing; finish the ablation before publishing it")

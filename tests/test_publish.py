@@ -26,7 +26,8 @@ def finished(tmp_path):
     for name in ("figures", "tables", "report"):
         (folder / name).mkdir(exist_ok=True)
     (folder / "report" / "index.html").write_text("<p>an answer</p>")
-    (folder / "runs" / "fagan-seed0" / "generator.safetensors").write_bytes(b"weights")
+    for network in ("generator", "discriminator"):
+        (folder / "runs" / "fagan-seed0" / f"{network}.safetensors").write_bytes(b"weights")
     return results, folder
 
 
@@ -52,7 +53,9 @@ def test_records_and_pages_are_copied_and_the_data_path_is_not(finished):
         assert len(list((target / "runs" / run / "samples").iterdir())) == 1
         ended = run != "sagan-seed1"  # which diverged
         assert (target / "runs" / run / "interventions.csv").exists() is ended
-    assert (target / "runs" / "fagan-seed0" / "generator.safetensors").exists()
+    copied = {path.parent.name for path in target.glob("runs/*/*.safetensors")}
+    assert copied == {"fagan-seed0"}
+    assert len(list(target.glob("runs/*/*.safetensors"))) == 2
     assert "data_path" not in json.dumps(read_json(target / "plan.json"))
     # again replaces what was there
     (target / "old").write_text("x")
