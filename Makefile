@@ -35,13 +35,15 @@ $(STAMP): requirements.txt pyproject.toml
 	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check uv || true
 	@if $(VENV)/bin/python -m uv --version >/dev/null 2>&1; then \
 	    echo "installing with uv"; \
-	    $(VENV)/bin/python -m uv pip install --quiet --compile-bytecode --python $(VENV)/bin/python -r requirements.txt && \
+	    $(VENV)/bin/python -m uv pip install --quiet --python $(VENV)/bin/python -r requirements.txt && \
 	    $(VENV)/bin/python -m uv pip install --quiet --python $(VENV)/bin/python --no-deps -e .; \
 	else \
 	    echo "installing with pip"; \
 	    $(VENV)/bin/python -m pip install --quiet -r requirements.txt && \
 	    $(VENV)/bin/python -m pip install --quiet --no-deps -e .; \
 	fi
+	@# uv leaves bytecode to the first import; where the shell forbids writing it, every run would pay anew
+	@PYTHONDONTWRITEBYTECODE= $(VENV)/bin/python -c "import fagan.train, IPython, ipykernel, nbclient, pandas, papermill, seaborn, snakemake"
 	@touch $@
 
 ablations: $(READY)  ## run what is left of an ablation, analyse it, write its report
