@@ -27,7 +27,7 @@ def block(ablation: str, results: Path = RESULTS) -> str:
     scores, reach = readings.read_scores(runs), readings.read_reach(runs)
     differences = readings.read_differences(tables.paired_differences(runs), runs.labels)
     table = tables.present(tables.summary(runs)).astype(str)
-    ties = readings.read_ties(runs)
+    ties, used = readings.read_ties(runs), readings.read_interventions(runs)
     parts = [
         f"![Final scores of every seed]({folder}/figures/final_scores.svg)",
         f"**{scores.claim}.** {scores.text} {differences.text}",
@@ -36,6 +36,7 @@ def block(ablation: str, results: Path = RESULTS) -> str:
             for row in (table.columns, ["---"] * len(table.columns), *table.to_numpy())
         ),
         f"**{reach.claim}.** {reach.text}",
+        f"**{used.claim}.** {used.text}",
         f"**{ties.claim}.** {ties.text}",
         f"{readings.protocol(runs)} Records, tables and pages: [{folder}]({folder}) "
         f"({readings.made_with(runs)}).",
