@@ -4,7 +4,7 @@ import matplotlib.pyplot as plt
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter
+from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 # implementation -> (label, colour, marker)
 SIDES = {
@@ -46,7 +46,9 @@ def step_time(steps: pd.DataFrame, ax: Axes) -> Axes:
         spread = [part["ms"] - part["ms_low"], part["ms_high"] - part["ms"]]
         ax.errorbar(part["ms"], y, xerr=spread, fmt=marker, color=colour, label=label, markersize=5)
     ax.set_xscale("log")
+    ax.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
     ax.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{x:,.0f}"))
+    ax.xaxis.set_minor_formatter(NullFormatter())
     ax.set_xlabel("milliseconds a step")
     names = [f"{architecture}, {LOSSES.get(loss, loss)}" for architecture, loss in rows]
     ax.set_yticks(list(rows.values()), names)
