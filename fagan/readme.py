@@ -1,7 +1,8 @@
 """The README's results: written from the published records, so that no number is typed.
 
-The README holds pairs of marks, `<!-- results: laptop -->` or `<!-- bench: cpu -->` and
-`<!-- end -->`; what stands between them is `block("laptop")` or `bench_block("cpu")`.
+The README holds pairs of marks, `<!-- results: laptop -->`, `<!-- scores: precision -->` or
+`<!-- bench: cpu -->`, and `<!-- end -->`; what stands between them is `block("laptop")`,
+`scores_block("precision")` or `bench_block("cpu")`.
 `python -m fagan publish` and `bench --publish` write them, and a test compares.
 """
 
@@ -14,7 +15,7 @@ from fagan.records import RESULTS, load_runs, write_text
 
 README = ROOT / "README.md"
 MARKS = re.compile(
-    r"(<!-- (?P<kind>results|bench): (?P<name>[\w-]+) -->\n).*?(<!-- end -->)", re.DOTALL
+    r"(<!-- (?P<kind>results|scores|bench): (?P<name>[\w-]+) -->\n).*?(<!-- end -->)", re.DOTALL
 )
 
 
@@ -31,10 +32,7 @@ def block(ablation: str, results: Path = RESULTS) -> str:
     parts = [
         f"![Final scores of every seed]({folder}/figures/final_scores.svg)",
         f"**{scores.claim}.** {scores.text} {differences.text}",
-        "\n".join(
-            "| " + " | ".join(row) + " |"
-            for row in (table.columns, ["---"] * len(table.columns), *table.to_numpy())
-        ),
+        _markdown(table),
         f"**{reach.claim}.** {reach.text}",
         f"**{used.claim}.** {used.text}",
         f"**{ties.claim}.** {ties.text}",
@@ -42,6 +40,28 @@ def block(ablation: str, results: Path = RESULTS) -> str:
         f"({readings.made_with(runs)}).",
     ]
     return "\n\n".join(parts) + "\n"
+
+
+def _markdown(table) -> str:
+    rows = (table.columns, ["---"] * len(table.columns), *table.to_numpy())
+    return "\n".join("| " + " | ".join(row) + " |" for row in rows)
+
+
+def scores_block(ablation: str, results: Path = RESULTS) -> str:
+    """The scores of a published ablation and their differences at equal seeds, without the rest."""
+    from fagan import readings, tables
+
+    runs = load_runs(f"published/{ablation}", results)
+    differences = tables.paired_differences(runs)
+    table = tables.present(tables.summary(runs)).astype(str)
+    folder = f"results/published/{ablation}"
+    return "\n\n".join(
+        (
+            _markdown(table),
+            f"{readings.read_differences(differences, runs.labels).text} "
+            f"Records and pages: [{folder}]({folder}) ({readings.made_with(runs)}).\n",
+        )
+    )
 
 
 def bench_block(device: str, results: Path = RESULTS) -> str:
@@ -57,7 +77,8 @@ def bench_block(device: str, results: Path = RESULTS) -> str:
 
 def between(match: re.Match, results: Path = RESULTS) -> str:
     """What belongs between a pair of marks."""
-    return (block if match["kind"] == "results" else bench_block)(match["name"], results)
+    blocks = {"results": block, "scores": scores_block, "bench": bench_block}
+    return blocks[match["kind"]](match["name"], results)
 
 
 def update(results: Path = RESULTS, readme: Path = README) -> list[str]:
