@@ -3,6 +3,7 @@
 A user's mistake ends with one line on stderr and exit code 2; a failed run with exit code 1.
 """
 
+import errno
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -68,7 +69,11 @@ def run_ablation(
     cores: Annotated[int | None, typer.Option(help="CPU cores to use; default all")] = None,
     results: Results = RESULTS,
 ) -> None:
-    """Do whatever is left of an ablation: runs, analysis, report."""
+    """Do whatever is left of an ablation: runs, analysis, report.
+
+    Exit code 0: every run has ended (done or diverged) and every page is written. 1: a run failed
+    or is left. 2: a mistake, nothing was done. 130: stopped by Ctrl-C or a signal.
+    """
     from fagan import workflow
 
     if not ablation:
@@ -294,8 +299,31 @@ def list_parameters() -> None:
 
 def main() -> None:
     """The entry point: turns a user's mistake into one line and exit code 2."""
+    from fagan.supervision import follow
+
+    follow()
     try:
         app()
     except UserError as error:
-        print(f"fagan: {error}", file=sys.stderr)
-        sys.exit(2)
+        _refuse(str(error))
+    except OSError as error:
+        if error.errno not in _REFUSALS:
+            raise
+        name = error.filename or "a file"
+        _refuse(f"{name}: {error.strerror.lower()}; {_REFUSALS[error.errno]}")
+
+
+def _refuse(line: str) -> None:
+    print(f"fagan: {line}", file=sys.stderr)
+    sys.exit(2)
+
+
+# what the system refuses, and what a user can do about it
+_REFUSALS = {
+    errno.ENOSPC: "free some space and run again, what is finished stays",
+    errno.EDQUOT: "free some space and run again, what is finished stays",
+    errno.EROFS: "name a folder that can be written to with --results",
+    errno.EACCES: "name a folder that you may write to with --results, or mend its permissions",
+    errno.EPERM: "name a folder that you may write to with --results, or mend its permissions",
+    errno.ENOTDIR: "a file is where a folder should be; move it away",
+}

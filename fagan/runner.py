@@ -1,16 +1,19 @@
 """One run as one executed notebook, in a process of its own."""
 
+import math
 import os
 import sys
+from contextlib import suppress
 from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
 
+from fagan import devices, locks
 from fagan.config import RunConfig, UserError, unknown
 from fagan.environment import ROOT
 from fagan.records import (
     RESULTS,
-    RUNNING,
+    RUNNER_LOCK,
     RunRecord,
     read_json,
     refuse_other_config,
@@ -32,25 +35,27 @@ def execute(ablation: str, config: RunConfig, results: Path = RESULTS) -> int:
     """
     folder = run_folder(ablation, config.run_id, results)
     refuse_other_config(folder, config)
-    done = read_json(folder / "metrics.json")
-    if done is not None:
-        print(f"{config.run_id} is {done['status']} already")
-        return 0
-    folder.mkdir(parents=True, exist_ok=True)
-    # numpy's and SciPy's pools are sized when they load, torch's by the run itself
-    os.environ["OMP_NUM_THREADS"] = os.environ["OPENBLAS_NUM_THREADS"] = str(config.threads)
-    marker, error = folder / RUNNING, folder / "error.txt"
-    marker.write_text(str(os.getpid()))
-    error.unlink(missing_ok=True)
-    try:
-        failure = _papermill(folder, ablation, config, results)
-    finally:
-        marker.unlink(missing_ok=True)
-    if failure:
-        write_text(error, failure + "\n")
-        print(f"{config.run_id} failed: {failure}", file=sys.stderr)
-        return 1
-    RunRecord(folder).drop_checkpoints()
+
+    def waiting(holder: locks.Holder | None) -> None:
+        print(f"{config.run_id} is being run by {holder}: waiting for it", flush=True)
+
+    with locks.lock(folder / RUNNER_LOCK, math.inf, waiting):
+        done = read_json(folder / "metrics.json")
+        if done is not None:
+            print(f"{config.run_id} is {done['status']} already")
+            return 0
+        error = folder / "error.txt"
+        error.unlink(missing_ok=True)
+        # numpy's and SciPy's pools are sized when they load, torch's by the run itself
+        os.environ["OMP_NUM_THREADS"] = os.environ["OPENBLAS_NUM_THREADS"] = str(config.threads)
+        with devices.lease(config.device != "cpu"):
+            failure = _papermill(folder, ablation, config, results)
+        if failure:
+            print(f"{config.run_id} failed: {failure}", file=sys.stderr)
+            with suppress(OSError):  # a full disk has no room for the reason either; the log has it
+                write_text(error, failure + "\n")
+            return 1
+        RunRecord(folder).drop_checkpoints()
     return 0
 
 
@@ -59,6 +64,7 @@ def _papermill(folder: Path, ablation: str, config: RunConfig, results: Path) ->
     # jsonschema compiles the grammar of a URI checker that no notebook needs: 0.9 s of every run
     sys.modules.setdefault("rfc3987_syntax", None)
     import papermill
+    from nbclient.exceptions import DeadKernelError
 
     from fagan.report import scrub_file
 
@@ -77,12 +83,19 @@ def _papermill(folder: Path, ablation: str, config: RunConfig, results: Path) ->
         )
         return None
     except papermill.PapermillExecutionError as error:
-        return f"{error.ename}: {error.evalue}".strip().splitlines()[0]
-    except RuntimeError as error:  # the kernel died
-        return str(error).strip().splitlines()[0]
+        said = (
+            error.evalue if error.ename == UserError.__name__ else f"{error.ename}: {error.evalue}"
+        )
+        return said.strip().splitlines()[0]
+    except DeadKernelError:
+        return (
+            "its kernel was killed, perhaps by the system for want of memory: lower batch_size "
+            f"({config.batch_size}), n_fake ({config.n_fake}) or the number of runs at once (CORES)"
+        )
     finally:
         if notebook.exists():
-            scrub_file(notebook, config.data_path)
+            with suppress(OSError):  # a full disk: the page is made of what is there
+                scrub_file(notebook, config.data_path)
 
 
 def _differences(ablation: str, config: RunConfig, results: Path) -> dict[str, Any]:

@@ -1,15 +1,16 @@
 """What every run of an ablation is doing, read from its records alone."""
 
 import csv
-import os
 from dataclasses import dataclass
 from pathlib import Path
 
+from fagan import locks
 from fagan.ablations import planned
-from fagan.records import RESULTS, RUNNING, read_json, run_folder
+from fagan.records import RESULTS, RUNNER_LOCK, TRAIN_LOCK, read_json, run_folder
 
-FAILED = "failed"
-STATES = ("running", "waiting", "done", "diverged", FAILED)
+FAILED, INTERRUPTED = "failed", "interrupted"
+STATES = ("running", "waiting", INTERRUPTED, "done", "diverged", FAILED)
+ENDED = ("done", "diverged")
 
 
 @dataclass(frozen=True)
@@ -68,6 +69,8 @@ def _progress(folder: Path, steps: int, images_a_step: int) -> Progress:
         state, reason = "running", ""
     elif error.exists():
         state, reason = FAILED, error.read_text(encoding="utf-8").strip()
+    elif (folder / "config.json").exists():
+        state, reason = INTERRUPTED, f"ended at step {step} without a word"
     else:
         state, reason = "waiting", ""
     running = state == "running"
@@ -93,15 +96,8 @@ def _rows(path: Path) -> list[dict[str, str]]:
 
 
 def is_running(folder: Path) -> bool:
-    """Whether the process that `mark_running` named still lives."""
-    try:
-        pid = int((folder / RUNNING).read_text())
-        os.kill(pid, 0)
-    except (FileNotFoundError, ValueError, ProcessLookupError):
-        return False
-    except PermissionError:
-        return True
-    return True
+    """Whether a process, here or on another node, executes or trains the run now."""
+    return any(locks.holder(folder / name) for name in (RUNNER_LOCK, TRAIN_LOCK))
 
 
 def summary(runs: list[Progress]) -> str:

@@ -5,16 +5,25 @@ from the records, and says at the end what became of each run and where to look.
 """
 
 import os
-import signal
 import subprocess
 import sys
 import time
 from pathlib import Path
 
+from fagan import locks, outcome, supervision
 from fagan.ablations import planned
+from fagan.config import UserError
 from fagan.environment import ROOT
-from fagan.records import RESULTS, ablation_folder, read_json, run_folder, write_json
-from fagan.status import FAILED, Progress, duration, progress, summary
+from fagan.records import (
+    CHECKPOINTS,
+    RESULTS,
+    WORKFLOW_LOCK,
+    ablation_folder,
+    read_json,
+    run_folder,
+    write_json,
+)
+from fagan.status import ENDED, Progress, duration, is_running, progress, summary
 
 SNAKEFILE = ROOT / "workflow" / "Snakefile"
 REFRESH = 2.0  # seconds between looks at the records on a terminal
@@ -62,32 +71,73 @@ def prepare(ablation: str, results: Path = RESULTS, download: bool = False) -> d
 def run_graph(
     ablation: str, results: Path = RESULTS, cores: int | None = None, target: str = "all"
 ) -> int:
-    """Do what is left of an ablation; returns the exit code (0, or 1 where a run failed)."""
+    """Do what is left of an ablation; returns `outcome.conclude`'s exit code, or 130 of Ctrl-C.
+
+    One process at a time does: raises UserError while another one is at it.
+    """
     folder = ablation_folder(ablation, results)
-    cores = cores or available_cores()
+    lock = folder / WORKFLOW_LOCK
+    try:
+        with locks.lock(lock) as me, supervision.ends_by_signal():
+            return _run_graph(ablation, results, cores, target, supervision.follower(lock, me))
+    except locks.Held as error:
+        raise UserError(
+            f"{ablation} is being run already ({error}); `python -m fagan status {ablation}` shows "
+            "it; wait, or end that one"
+        ) from error
+
+
+def _run_graph(
+    ablation: str, results: Path, cores: int | None, target: str, following: dict[str, str]
+) -> int:
+    folder = ablation_folder(ablation, results)
     log = folder / "workflow.log"
-    folder.mkdir(parents=True, exist_ok=True)
-    for run_id in planned(ablation, results):
-        # an error of an earlier try says nothing about this one
-        (run_folder(ablation, run_id, results) / "error.txt").unlink(missing_ok=True)
+    prepare_records(ablation, results)
     with log.open("w", encoding="utf-8") as output:
         process = subprocess.Popen(
-            _command(ablation, results, cores, target),
+            _command(ablation, results, cores or available_cores(), target),
             cwd=ROOT,
             stdout=output,
             stderr=subprocess.STDOUT,
             # the runs take the threads of their configuration; everything else shares the cores
-            env=os.environ | {"PYTHONUNBUFFERED": "1", "OMP_NUM_THREADS": "1"},
+            env=os.environ | {"PYTHONUNBUFFERED": "1", "OMP_NUM_THREADS": "1"} | following,
             start_new_session=True,  # so that one signal reaches every job, wherever it came from
         )
         try:
             _watch(process, ablation, results)
         except KeyboardInterrupt:
             print("\nstopping: the runs keep their last checkpoint", file=sys.stderr)
-            os.killpg(process.pid, signal.SIGINT)
+            supervision.stop(process.pid)
             process.wait()
+            outcome.conclude(1, ablation, results, log)
             return 130
-    return _conclude(process.returncode, ablation, results, log)
+        finally:  # where Snakemake was killed, its jobs are not
+            supervision.stop(process.pid)
+    return outcome.conclude(process.returncode, ablation, results, log)
+
+
+def prepare_records(ablation: str, results: Path = RESULTS) -> None:
+    """Make what earlier tries left fit for the graph, which decides by files and their times.
+
+    An error of an earlier try says nothing about this one. Metrics beside a checkpoint belong to a
+    run that was killed while its notebook drew its figures: it goes on from the last step. A time
+    in the future, of a clock that was set back, would have pages made again and again.
+    """
+    folder = ablation_folder(ablation, results)
+    for run_id in planned(ablation, results):
+        run = run_folder(ablation, run_id, results)
+        (run / "error.txt").unlink(missing_ok=True)
+        if not is_running(run) and any((run / name).exists() for name in CHECKPOINTS):
+            (run / "metrics.json").unlink(missing_ok=True)
+    now = time.time()
+    for path in (
+        folder / "reference.json",
+        *folder.glob("runs/*/metrics.json"),
+        *folder.glob("analysis/*.html"),
+        *folder.glob("report/index.html"),
+    ):
+        if path.exists() and path.stat().st_mtime > now:
+            os.utime(path, (now, now))
 
 
 def available_cores() -> int:
@@ -141,40 +191,22 @@ def _watch(process: subprocess.Popen, ablation: str, results: Path) -> None:
 
 def _lines(runs: list[Progress], began: float) -> list[str]:
     active = [f"  {run.line()}" for run in runs if run.state == "running"]
-    if not active and all(run.state in ("done", "diverged") for run in runs):
+    if not active and all(run.state in ENDED for run in runs):
         active = ["  rendering the analysis"]
     return [f"{duration(time.monotonic() - began)}  {summary(runs)}", *active]
 
 
-def _conclude(returncode: int, ablation: str, results: Path, log: Path) -> int:
-    runs = progress(ablation, results)
-    print(f"{ablation}: {summary(runs)}")
-    for run in runs:
-        if run.state in (FAILED, "diverged"):
-            print(f"  {run.run_id} {run.state}: {run.reason or 'no reason recorded'}  ({run.log})")
-    report = ablation_folder(ablation, results) / "report" / "index.html"
-    if returncode == 0:
-        print(f"look at {report}")
-        return 0
-    failed = any(run.state == FAILED for run in runs)
-    print(
-        f"not finished; {'the runs that failed have their logs above, ' if failed else ''}"
-        f"the workflow's own is {log}"
-    )
-    return 1
-
-
 def is_complete(ablation: str, results: Path = RESULTS) -> bool:
-    """Whether nothing is left to do: every run has its metrics and the report is newer than all."""
+    """Whether nothing is left to do: every run has ended and every page is newer than all."""
     folder = ablation_folder(ablation, results)
     report = folder / "report" / "index.html"
     if not report.exists():
         return False
+    runs = [run_folder(ablation, run_id, results) for run_id in planned(ablation, results)]
+    if any((run / name).exists() for run in runs for name in CHECKPOINTS):
+        return False
     try:
-        newest = max(
-            (run_folder(ablation, run_id, results) / "metrics.json").stat().st_mtime
-            for run_id in planned(ablation, results)
-        )
+        newest = max((run / "metrics.json").stat().st_mtime for run in runs)
     except FileNotFoundError:
         return False
     notebooks = (ROOT / "notebooks" / "analysis").glob("*.ipynb")

@@ -47,8 +47,11 @@ INTERVENTIONS = ("layer", "intervention", "fd", "change", "n_fake")
 GROWING = {"history": HISTORY, "alpha": ALPHA, "spectral": SPECTRAL, "timing": TIMING}
 TABLES = GROWING | {"interventions": INTERVENTIONS}
 
-# of a run that is under way: its last two states, and the process that runs it
-CHECKPOINTS, RUNNING = ("checkpoint.pt", "previous-checkpoint.pt"), "running"
+# of a run that is under way: its last two states, and the locks (fagan.locks) of the process that
+# executes its notebook and of the one that trains, which is that notebook's kernel
+CHECKPOINTS = ("checkpoint.pt", "previous-checkpoint.pt")
+RUNNER_LOCK, TRAIN_LOCK = "run.lock", "train.lock"
+WORKFLOW_LOCK = "workflow.lock"  # of the ablation: the command that does what is left of it
 
 RESULTS = Path("results")
 

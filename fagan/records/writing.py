@@ -1,7 +1,9 @@
 """The writer of a run directory."""
 
 import csv
+import os
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -61,7 +63,7 @@ class RunRecord:
     def append(self, name: str, columns: Iterable[str], rows: Iterable[Mapping[str, Any]]) -> None:
         """Append rows to a CSV of the run, its header first where it is new."""
         path = self.folder / name
-        new = not path.exists()
+        new = not path.exists() or not path.stat().st_size  # killed between the two
         with path.open("a", newline="", encoding="utf-8") as file:
             writer = csv.DictWriter(file, tuple(columns), restval="", lineterminator="\n")
             if new:
@@ -93,6 +95,9 @@ class RunRecord:
                 path.unlink(missing_ok=True)
                 continue
             lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
+            if not lines or not lines[0].endswith("\n"):
+                path.unlink()
+                continue
             kept = [
                 line
                 for line in lines[1:]
@@ -108,9 +113,15 @@ class RunRecord:
             for sample in self.samples.glob("step_*.png"):
                 sample.unlink()
 
+    def sync(self) -> None:
+        """Put the growing tables on disk: a checkpoint must not outlive the rows before it."""
+        for name in GROWING:
+            with suppress(FileNotFoundError), (self.folder / f"{name}.csv").open("rb") as file:
+                os.fsync(file.fileno())
+
     def drop_checkpoints(self) -> None:
-        """Nothing will have to be continued."""
-        for path in self.checkpoints:
+        """Nothing will have to be continued. The last one goes last: it costs least to redo."""
+        for path in reversed(self.checkpoints):
             path.unlink(missing_ok=True)
 
     def finish(self, status: str, **metrics: Any) -> None:

@@ -7,15 +7,25 @@ from typing import Any
 
 import torch
 
-from fagan import data, environment, evaluate
-from fagan.config import RunConfig
+from fagan import data, environment, evaluate, locks
+from fagan.config import RunConfig, UserError
 from fagan.models import parameters
-from fagan.records import HISTORY, RUNNING, RunRecord, read_json, refuse_other_config
+from fagan.records import (
+    HISTORY,
+    RUNNER_LOCK,
+    TRAIN_LOCK,
+    RunRecord,
+    read_json,
+    refuse_other_config,
+)
 from fagan.train.arithmetic import fast_matmul, pick_device, threads
 from fagan.train.checkpoint import restore, save, save_weights
+from fagan.train.faults import explained
 from fagan.train.instruments import Instruments
 from fagan.train.scorer import Scorer
 from fagan.train.steps import LOGGED, State, start, step_once
+
+ORPHAN = 30.0  # seconds in which the kernel of a runner that was killed has ended too
 
 
 class Diverged(Exception):
@@ -25,16 +35,33 @@ class Diverged(Exception):
 def train(config: RunConfig, folder: Path | str, say=print) -> dict[str, Any]:
     """Train, score and record one run; continue where a checkpoint is. Returns metrics.json.
 
-    A finished run is returned as it stands. `say` gets a line per evaluation.
-    Raises UserError where the folder holds another configuration's run.
+    A finished run is returned as it stands. `say` gets a line per evaluation. Raises UserError
+    where the folder holds another configuration's run, where another process trains in it (an
+    orphan has half a minute to end), and where memory or disk space is short.
     """
     record = RunRecord(Path(folder))
     device = pick_device(config)
     refuse_other_config(record.folder, config)
-    done = read_json(record.folder / "metrics.json")
-    if done is not None:
-        say(f"{config.run_id} is {done['status']} already")
-        return done
+    try:
+        with explained(config, record.folder), locks.lock(record.folder / TRAIN_LOCK, ORPHAN):
+            done = read_json(record.folder / "metrics.json")
+            if done is not None:
+                say(f"{config.run_id} is {done['status']} already")
+                return done
+            _train(config, device, record, say)
+    except locks.Held as error:
+        raise UserError(
+            f"{record.folder} is in use ({error}): two trainings cannot share it; "
+            "wait, or end that one"
+        ) from error
+    # under the runner the notebook goes on: until it is whole, the training must not be lost
+    if locks.holder(record.folder / RUNNER_LOCK) is None:
+        record.drop_checkpoints()
+    return read_json(record.folder / "metrics.json")
+
+
+def _train(config: RunConfig, device: torch.device, record: RunRecord, say) -> None:
+    """Write everything from config.json to metrics.json."""
     missing = evaluate.inception_missing()
     if missing:
         say(f"{missing}; this run has fd_lite0 alone")
@@ -65,10 +92,6 @@ def train(config: RunConfig, folder: Path | str, say=print) -> dict[str, Any]:
             "parameters_discriminator": parameters(state.discriminator),
         }
         record.finish(**metrics)
-        # under the runner the notebook goes on: until it is whole, the training must not be lost
-        if not (record.folder / RUNNING).exists():
-            record.drop_checkpoints()
-    return read_json(record.folder / "metrics.json")
 
 
 def _loop(
@@ -97,6 +120,7 @@ def _loop(
             record.timing(step=step, seconds=round(seconds, 3), images_per_second=round(rate, 2))
             clock, clock_step = time.perf_counter(), step
         if step % config.checkpoint_every == 0 or step == last:
+            record.sync()
             save(state, record.checkpoints)
     return {"status": "done", **scorer.final(state)}
 

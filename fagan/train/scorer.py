@@ -8,6 +8,7 @@ from torch import Tensor
 
 from fagan import data, evaluate, interpret
 from fagan.config import RunConfig
+from fagan.files import replacing
 from fagan.records import RunRecord
 from fagan.train.arithmetic import precision
 from fagan.train.steps import State
@@ -107,5 +108,5 @@ def save_grid(images: Tensor, path: Path) -> None:
     images = torch.cat((images, images.new_zeros(-len(images) % columns, *images.shape[1:])))
     rows = images.unflatten(0, (-1, columns))  # (rows, columns, 3, R, R)
     grid = rows.permute(0, 3, 1, 4, 2).flatten(2, 3).flatten(0, 1)  # (rows * R, columns * R, 3)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    Image.fromarray(grid.numpy()).save(path)
+    with replacing(path) as file:
+        Image.fromarray(grid.numpy()).save(file, "PNG")

@@ -1,0 +1,194 @@
+"""Kill a small ablation at random moments, let it finish, and compare it with an undisturbed twin.
+
+    python tests/torture.py 20        # twenty kills
+    python tests/torture.py 5 7       # five, drawn with seed 7
+
+A blow falls on one process of the tree (the command, the workflow, a shell, a runner, a kernel), on
+all of them, or is Ctrl-C. Afterwards no process of the ablation may be left. Whenever the ablation
+has been finished between the blows, every file of it is held against the twin's, byte by byte, and
+it is begun anew.
+"""
+
+import filecmp
+import os
+import random
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from contextlib import suppress
+from pathlib import Path
+
+import psutil
+
+ROOT = Path(__file__).parents[1]
+# seconds of the whole are dominated by start-up, so checkpoints lie close: most blows hit a run
+SETTINGS = {
+    "log_every": 5,
+    "eval_every": 20,
+    "checkpoint_every": 4,
+    "n_track": 64,
+    "n_fake": 128,
+    "n_intervene": 64,
+}
+VICTIMS = ("command", "workflow", "shell", "runner", "kernel", "all", "ctrl-c")
+CLOCKS = ("timing.csv", "run.log", "env.json", "train.ipynb")  # hold times, or say what happened
+GONE_WITHIN = 40.0  # seconds
+
+COMMAND = """
+import sys
+from pathlib import Path
+from fagan.workflow import run_graph
+sys.exit(run_graph("smoke", Path(sys.argv[1]), cores=2, target="runs"))
+"""
+
+
+def plan(results: Path, steps: int) -> None:
+    settings = [f"--set={name}={value}" for name, value in SETTINGS.items()]
+    for arguments in (["plan", "smoke", "--steps", str(steps), *settings], ["prepare", "smoke"]):
+        command = [sys.executable, "-m", "fagan", *arguments, "--results", str(results)]
+        subprocess.run(command, cwd=ROOT, check=True, capture_output=True)
+
+
+def start(results: Path) -> subprocess.Popen:
+    """The command that does what is left, in a session of its own as a terminal gives it."""
+    return subprocess.Popen(
+        [sys.executable, "-c", COMMAND, str(results)],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+    )
+
+
+def tree(results: Path) -> dict[str, list[psutil.Process]]:
+    """Every process that works on the results, by its part."""
+    parts: dict[str, list[psutil.Process]] = {name: [] for name in VICTIMS[:5]}
+    for process in psutil.process_iter():
+        with suppress(psutil.Error):
+            line = process.cmdline()
+            if process.status() == psutil.STATUS_ZOMBIE or not line:
+                continue
+            said = " ".join(line)
+            if "ipykernel" in said:
+                # a kernel's command line names no folder; its parent's does, or did
+                if str(results) in process.environ().get("FAGAN_WORKFLOW", ""):
+                    parts["kernel"].append(process)
+            elif str(results) in said:
+                kinds = {"snakemake": "workflow", "bash": "shell", "sh": "shell"}
+                kind = "runner" if " run smoke " in said else "command"
+                kind = next((v for k, v in kinds.items() if k in line[0] or k in line[1:3]), kind)
+                parts[kind].append(process)
+    return parts
+
+
+def strike(victim: str, results: Path, random_: random.Random) -> str:
+    """Deal one blow; says what was hit."""
+    parts = tree(results)
+    if victim == "ctrl-c":
+        for process in parts["command"]:
+            process.send_signal(signal.SIGINT)
+        return victim
+    chosen = [p for some in parts.values() for p in some] if victim == "all" else parts[victim]
+    if victim != "all" and chosen:
+        chosen = [random_.choice(chosen)]
+    for process in chosen:
+        with suppress(psutil.NoSuchProcess):
+            process.kill()
+    return victim if chosen else f"{victim} (there is none now)"
+
+
+def survivors(results: Path) -> list[str]:
+    """What still works on the results after the time that processes have to end."""
+    until = time.monotonic() + GONE_WITHIN
+    while True:
+        left = [p for some in tree(results).values() for p in some]
+        if not left:
+            return []
+        if time.monotonic() > until:
+            return [f"{p.pid} {' '.join(p.cmdline())[:120]}" for p in left]
+        time.sleep(0.2)
+
+
+def differences(twin: Path, other: Path) -> list[str]:
+    """Files of the runs that are in one only, or differ."""
+    found = []
+    one, two = (
+        {p.relative_to(r) for p in (r / "smoke" / "runs").rglob("*") if p.is_file()}
+        for r in (twin, other)
+    )
+    found += [f"only in one: {path}" for path in sorted(one ^ two)]
+    for path in sorted(one & two):
+        if path.name not in CLOCKS and not filecmp.cmp(twin / path, other / path, shallow=False):
+            found.append(f"differs: {path}")
+    return found
+
+
+def torture(folder: Path, kills: int, seed: int = 0, steps: int = 60, say=print) -> list[str]:
+    """Every fault that was found; an empty list is a pass."""
+    random_ = random.Random(seed)
+    twin = folder / "twin"
+    plan(twin, steps)
+    began = time.monotonic()
+    whole = start(twin)
+    said = whole.communicate()[0]
+    if whole.returncode:
+        return [f"the twin itself failed: {said}"]
+    length = time.monotonic() - began
+    say(f"undisturbed: {length:.0f} s")
+    faults: list[str] = []
+    disturbed, dealt, compared = folder / "disturbed-0", 0, 0
+    plan(disturbed, steps)
+    victims = [random_.choice(VICTIMS) for _ in range(kills)]
+    for i in range(min(kills, len(VICTIMS))):  # each part at least once
+        victims[i] = VICTIMS[(i + seed) % len(VICTIMS)]
+    while dealt < kills or compared == 0:
+        process = start(disturbed)
+        if dealt < kills:
+            try:
+                # not before the graph is up, mostly; early blows come too
+                process.wait(random_.uniform(0.05, 0.7) * length)
+            except subprocess.TimeoutExpired:
+                hit = strike(victims[dealt], disturbed, random_)
+                dealt += 1
+                partly = victims[dealt - 1] in ("shell", "runner", "kernel")
+                if partly and random_.random() < 0.5:
+                    time.sleep(random_.uniform(0, 3))
+                    strike("command", disturbed, random_)  # a second blow while it reacts
+                    hit += ", then the command"
+                elif partly:
+                    process.wait()  # the workflow goes on with the others, and ends
+                left = survivors(disturbed)
+                process.communicate()
+                faults += [f"blow {dealt} ({hit}): still there: {line}" for line in left]
+                states = [p.name for p in (disturbed / "smoke" / "runs").glob("*/metrics.json")]
+                say(f"blow {dealt}: {hit}; {len(states)} runs done")
+                continue
+        said = process.communicate()[0]
+        if process.returncode:
+            faults.append(f"after {dealt} blows the ablation could not be finished: {said}")
+            break
+        found = differences(twin, disturbed)
+        faults += [f"after {dealt} blows: {line}" for line in found]
+        compared += 1
+        say(f"finished after {dealt} blows: {'differs' if found else 'equal to its twin'}")
+        disturbed = folder / f"disturbed-{compared}"
+        if dealt < kills:
+            plan(disturbed, steps)
+    return faults
+
+
+def main() -> int:
+    kills = int(sys.argv[1]) if len(sys.argv) > 1 else 20
+    seed = int(sys.argv[2]) if len(sys.argv) > 2 else 0
+    with tempfile.TemporaryDirectory() as folder:
+        faults = torture(Path(folder), kills, seed)
+    print("\n".join(faults) or f"{kills} kills, no fault")
+    return bool(faults)
+
+
+if __name__ == "__main__":
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+    sys.exit(main())
