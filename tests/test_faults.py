@@ -1,0 +1,366 @@
+"""Faults, each caused for real: what is said, what is left, and that work goes on after it."""
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import psutil
+import pytest
+from PIL import Image
+
+from fagan import ablations, outcome, workflow
+from fagan.config import RunConfig
+from fagan.environment import ROOT
+from fagan.records import CHECKPOINTS, RunRecord, load_runs, read_json
+from fagan.status import progress
+from fagan.train import train
+
+TINY = {
+    "resolution": 32,
+    "width": 0.125,
+    "squeeze": 4,
+    "images": 64,
+    "batch_size": 4,
+    "steps": 6,
+    "log_every": 1,
+    "eval_every": 3,
+    "checkpoint_every": 2,
+    "n_track": 16,
+    "n_fake": 16,
+    "n_real": 32,
+    "n_intervene": 0,
+    "device": "cpu",
+}
+
+
+def plan(results, arms=None, **settings):
+    """Write the plan of a small ablation named `tiny`; its runs."""
+    arms = arms or {"sagan": {"architecture": "sagan"}}
+    table = ablations.Table("tiny", "A tiny one", TINY | settings, arms, {}, (0,))
+    return ablations.plan(table, ablations.configs(table), results)
+
+
+def fagan(*arguments, wait=True, **options):
+    command = [sys.executable, "-m", "fagan", *map(str, arguments)]
+    options |= {"cwd": ROOT, "text": True, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    if not wait:
+        return subprocess.Popen(command, **options)
+    return subprocess.run(command, timeout=300, **options)
+
+
+def one_line(done, *words):
+    """A user's mistake: exit code 2, one line with these words, no traceback."""
+    assert done.returncode == 2, done.stdout + done.stderr
+    lines = [line for line in done.stderr.splitlines() if line.strip()]
+    assert len(lines) == 1 and all(word in lines[0] for word in words), done.stderr
+
+
+def run_folder(results, run_id="sagan-seed0"):
+    return Path(results) / "tiny" / "runs" / run_id
+
+
+@pytest.fixture
+def small_disk(tmp_path):
+    """A disk of 6 MB of its own."""
+    if os.geteuid() or not shutil.which("mount"):
+        pytest.skip("mounting a small disk needs root")
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=6m", "tmpfs", str(folder)]
+    done = subprocess.run(mount, capture_output=True, text=True)
+    if done.returncode:
+        pytest.skip(f"this machine mounts nothing: {done.stderr.strip()}")
+    yield folder
+    subprocess.run(["umount", "-l", str(folder)], check=True)
+
+
+def remount(folder, options):
+    subprocess.run(["mount", "-o", f"remount,{options}", str(folder)], check=True)
+
+
+@pytest.mark.slow
+def test_out_of_memory_names_the_batch_size(tmp_path):
+    """The address space is bounded a little above what the process has: allocations really fail."""
+    code = f"""
+import psutil, resource, sys
+from fagan.config import RunConfig, UserError
+from fagan.train import train
+params = {TINY!r}
+train(RunConfig.from_params(params), sys.argv[1] + "/small")
+limit = psutil.Process().memory_info().vms + 200 * 2**20
+resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
+try:
+    train(RunConfig.from_params(params | {{"batch_size": 4096}}), sys.argv[1] + "/large")
+except UserError as error:
+    print("REFUSED", error)
+"""
+    command = [sys.executable, "-c", code, str(tmp_path)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300)
+    said = re.search(r"^REFUSED (.*)$", done.stdout, re.M)
+    assert said, done.stdout + done.stderr
+    assert "out of memory at batch_size=4096" in said[1] and "lower batch_size" in said[1]
+
+
+@pytest.mark.slow
+def test_a_full_disk_keeps_what_is_there_and_a_larger_one_goes_on(small_disk, tmp_path):
+    steps = {"steps": 8, "checkpoint_every": 1, "width": 0.25}
+    plan(small_disk, **steps)
+    plan(tmp_path, **steps)
+    filler = small_disk / "filler"
+    with filler.open("wb") as file:  # someone else's data leaves too little
+        file.write(bytes(small_disk_free(small_disk) - 700_000))
+    done = fagan("run", "tiny", "sagan-seed0", "--results", small_disk)
+    assert done.returncode == 1
+    assert "no space left" in done.stderr and "Traceback" not in done.stderr.splitlines()[-1]
+    folder = run_folder(small_disk)
+    assert not list(folder.glob(".*.tmp")) and not (folder / "metrics.json").exists()
+    assert next(iter(progress("tiny", small_disk))).state in ("failed", "interrupted")
+    filler.unlink()
+    remount(small_disk, "size=100m")
+    assert fagan("run", "tiny", "sagan-seed0", "--results", small_disk).returncode == 0
+    assert fagan("run", "tiny", "sagan-seed0", "--results", tmp_path).returncode == 0
+    for name in ("metrics.json", "history.csv", "generator.safetensors"):
+        one, other = folder / name, run_folder(tmp_path) / name
+        assert one.read_bytes() == other.read_bytes(), name
+
+
+def small_disk_free(folder):
+    return shutil.disk_usage(folder).free
+
+
+def test_a_full_disk_at_planning_is_one_line(small_disk):
+    (small_disk / "filler").write_bytes(bytes(small_disk_free(small_disk)))
+    done = fagan("plan", "smoke", "--results", small_disk)
+    one_line(done, "no space left on device", "free some space")
+
+
+def test_read_only_results_are_one_line_and_can_be_read(small_disk):
+    plan(small_disk)
+    remount(small_disk, "ro")
+    for arguments in (["plan", "smoke"], ["ablations", "smoke"], ["run", "tiny", "sagan-seed0"]):
+        done = fagan(*arguments, "--results", small_disk)
+        one_line(done, "read-only file system", "--results")
+    status = fagan("status", "tiny", "--results", small_disk)
+    assert status.returncode == 0 and "waiting" in status.stdout
+
+
+@pytest.mark.slow
+def test_a_data_folder_that_vanishes_is_named_and_the_run_waits_for_it(tmp_path):
+    photos = tmp_path / "photos"
+    photos.mkdir()
+    rng = np.random.default_rng(0)
+    for i in range(150):
+        pixels = rng.integers(0, 255, (40, 40, 3), np.uint8)
+        Image.fromarray(pixels).save(photos / f"{i}.png")
+    plan(tmp_path, data="folder", data_path=str(photos))
+    photos.rename(tmp_path / "elsewhere")
+    done = fagan("run", "tiny", "sagan-seed0", "--results", tmp_path)
+    assert done.returncode == 1
+    error = (run_folder(tmp_path) / "error.txt").read_text()
+    assert "no folder or zip of images at" in error and "photos" in error
+    assert error.count("\n") == 1
+    (tmp_path / "elsewhere").rename(photos)
+    assert fagan("run", "tiny", "sagan-seed0", "--results", tmp_path).returncode == 0
+
+
+@pytest.mark.slow
+def test_a_diverging_run_is_recorded_and_the_others_go_on(tmp_path, capsys):
+    arms = {"wild": {"architecture": "dcgan", "lr_g": 1e30, "lr_d": 1e30}, "dcgan": {}}
+    plan(tmp_path, arms, architecture="dcgan")
+    workflow.prepare("tiny", tmp_path)
+    assert workflow.run_graph("tiny", tmp_path, target="runs") == outcome.DONE
+    said = capsys.readouterr().out
+    wild = read_json(run_folder(tmp_path, "wild-seed0") / "metrics.json")
+    assert wild["status"] == "diverged" and 0 < wild["step"] < TINY["steps"]
+    assert "nan" in wild["reason"] or "inf" in wild["reason"]
+    assert re.search(r"wild-seed0 +diverged +\d/6 .*(nan|inf).*run\.log", said)
+    assert read_json(run_folder(tmp_path, "dcgan-seed0") / "metrics.json")["status"] == "done"
+    runs = load_runs("tiny", tmp_path).runs.set_index("run_id")
+    assert runs["status"].to_dict() == {"wild-seed0": "diverged", "dcgan-seed0": "done"}
+
+
+def kernel_of(process):
+    """The notebook's kernel, once its run has a checkpoint."""
+    for child in psutil.Process(process.pid).children(recursive=True):
+        if "ipykernel" in " ".join(child.cmdline()):
+            return child
+    raise AssertionError("no kernel")
+
+
+def wait_for(path, process, seconds=120):
+    until = time.monotonic() + seconds
+    while not path.exists():
+        assert process.poll() is None, process.communicate()
+        assert time.monotonic() < until, f"no {path.name}"
+        time.sleep(0.05)
+
+
+@pytest.mark.slow
+def test_a_kernel_that_dies_is_a_failed_run_that_goes_on(tmp_path):
+    plan(tmp_path, steps=4000, checkpoint_every=5)
+    process = fagan("run", "tiny", "sagan-seed0", "--results", tmp_path, wait=False)
+    wait_for(run_folder(tmp_path) / CHECKPOINTS[0], process)
+    kernel_of(process).kill()
+    _, said = process.communicate(timeout=60)
+    assert process.returncode == 1
+    assert "kernel was killed" in said and "batch_size (4)" in said
+    state = next(iter(progress("tiny", tmp_path)))
+    assert state.state == "failed" and "kernel was killed" in state.reason
+    assert (run_folder(tmp_path) / CHECKPOINTS[0]).exists()
+
+
+@pytest.mark.slow
+def test_a_second_run_of_the_same_waits_and_finds_it_done(tmp_path):
+    plan(tmp_path, steps=60)
+    first = fagan("run", "tiny", "sagan-seed0", "--results", tmp_path, wait=False)
+    wait_for(run_folder(tmp_path) / "run.lock", first)
+    second = fagan("run", "tiny", "sagan-seed0", "--results", tmp_path)
+    assert first.wait(60) == 0 and second.returncode == 0
+    assert f"is being run by process {first.pid}" in second.stdout
+    assert "done already" in second.stdout
+    steps = load_runs("tiny", tmp_path).history["step"]
+    assert steps.tolist() == list(range(61))
+
+
+@pytest.mark.slow
+def test_a_second_command_on_one_ablation_says_who_is_at_it(tmp_path):
+    command = ("ablations", "smoke", "--results", tmp_path)
+    first = fagan(*command, wait=False)
+    wait_for(tmp_path / "smoke" / "workflow.lock", first)
+    try:
+        one_line(fagan(*command), "smoke is being run already", f"process {first.pid}", "status")
+    finally:
+        first.terminate()  # as `kill` does: everything below it ends too
+        first.communicate(timeout=60)
+    assert first.returncode == 130
+    assert not [p for p in psutil.process_iter() if str(tmp_path) in command_line(p)]
+    assert not list(tmp_path.rglob("*.lock"))
+
+
+def command_line(process):
+    try:
+        return " ".join(process.cmdline())
+    except psutil.Error:
+        return ""
+
+
+def test_two_trainings_cannot_share_a_folder(tmp_path, monkeypatch):
+    from test_locks import hold
+
+    from fagan.errors import UserError
+    from fagan.train import loop
+
+    monkeypatch.setattr(loop, "ORPHAN", 0.5)
+    process = hold(tmp_path / "train.lock")
+    try:
+        with pytest.raises(UserError, match=f"in use .*process {process.pid}"):
+            train(RunConfig.from_params(TINY), tmp_path)
+        assert not (tmp_path / "config.json").exists()
+    finally:
+        process.kill()
+        process.wait()
+
+
+def test_a_clock_that_jumps_does_not_reach_the_records(tmp_path, monkeypatch):
+    jumps = iter(range(10**9, 0, -3600))
+    monkeypatch.setattr(time, "time", lambda: float(next(jumps)))
+    train(RunConfig.from_params(TINY), tmp_path, say=lambda line: None)
+    monkeypatch.undo()
+    timing = np.loadtxt(tmp_path / "timing.csv", delimiter=",", skiprows=1)
+    assert (np.diff(timing[:, 1]) > 0).all() and timing[-1, 1] < 600 and (timing[:, 2] > 0).all()
+
+
+def test_times_in_the_future_are_brought_back(tmp_path):
+    """A clock that was set back: what was made before lies in the future."""
+    plan(tmp_path)
+    folder = tmp_path / "tiny"
+    made = [run_folder(tmp_path) / "metrics.json", folder / "analysis" / "alpha.html"]
+    tomorrow = time.time() + 86_400
+    for path in made:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("{}")
+        os.utime(path, (tomorrow, tomorrow))
+    workflow.prepare_records("tiny", tmp_path)
+    assert all(path.stat().st_mtime <= time.time() for path in made)
+
+
+def test_metrics_beside_a_checkpoint_are_a_notebook_that_was_not_finished(tmp_path):
+    plan(tmp_path)
+    run = run_folder(tmp_path)
+    train(RunConfig.from_params(TINY | {"arm": "sagan", "architecture": "sagan"}), run)
+    metrics = (run / "metrics.json").read_bytes()
+    workflow.prepare_records("tiny", tmp_path)
+    assert (run / "metrics.json").read_bytes() == metrics  # whole: left alone
+    (run / CHECKPOINTS[0]).write_bytes(b"of the last step")
+    assert not workflow.is_complete("tiny", tmp_path)
+    workflow.prepare_records("tiny", tmp_path)
+    assert not (run / "metrics.json").exists()
+
+
+@pytest.mark.parametrize("rows,rest", [(0, b""), (0, b"step,im"), (1, b""), (3, b"3,12,0.4")])
+def test_a_table_cut_anywhere_is_repaired(tmp_path, rows, rest):
+    """Killed while it wrote a line: what follows the checkpoint is written anew."""
+    config = RunConfig.from_params(TINY)
+    train(config, tmp_path, say=lambda line: None)
+    path, record = tmp_path / "history.csv", RunRecord(tmp_path)
+    lines = path.read_bytes().splitlines(keepends=True)
+    path.write_bytes(b"".join(lines[:rows]) + rest)
+    record.truncate(1)
+    kept = path.read_bytes().splitlines(keepends=True) if path.exists() else []
+    assert kept == lines[: min(rows, 3)]  # the header, steps 0 and 1
+    record.history(step=7)
+    assert path.read_bytes().splitlines(keepends=True)[0] == lines[0]
+
+
+def test_the_end_says_what_is_left_and_why(tmp_path, capsys):
+    arms = {name: {"architecture": "dcgan"} for name in ("a", "b", "c", "d")}
+    plan(tmp_path, arms)
+    record = RunRecord(run_folder(tmp_path, "a-seed0"))
+    config = RunConfig.from_params(TINY | {"arm": "a", "architecture": "dcgan"})
+    record.begin(config, {})
+    record.finish("done", step=6)
+    (run_folder(tmp_path, "b-seed0")).mkdir(parents=True)
+    (run_folder(tmp_path, "b-seed0") / "error.txt").write_text("ValueError: no such thing\n")
+    (run_folder(tmp_path, "b-seed0") / "run.log").write_text("...")
+    RunRecord(run_folder(tmp_path, "c-seed0")).begin(
+        RunConfig.from_params(TINY | {"arm": "c", "architecture": "dcgan"}), {}
+    )
+    code = outcome.conclude(1, "tiny", tmp_path, tmp_path / "workflow.log")
+    said = capsys.readouterr().out
+    assert code == outcome.UNFINISHED
+    assert "1 of 4 done, 1 waiting, 1 interrupted, 1 failed" in said
+    assert re.search(r"b-seed0 +failed +0/6 +ValueError: no such thing +\S*run\.log", said)
+    assert re.search(r"c-seed0 +interrupted +0/6", said) and "3 of 4 runs are left" in said
+    assert "a-seed0" not in said
+
+
+@pytest.mark.slow
+def test_random_blows_leave_the_twin(tmp_path):
+    """The short form of `python tests/torture.py 20`."""
+    from torture import torture
+
+    assert torture(tmp_path, kills=3, seed=4, steps=30) == []
+
+
+def test_json_that_is_being_read_is_whole(tmp_path):
+    """Records are replaced, not rewritten: a reader beside a writer never meets a part."""
+    code = """
+import sys
+from pathlib import Path
+from fagan.records import write_json
+for i in range(400):
+    write_json(Path(sys.argv[1]), {"n": list(range(2000)), "i": i})
+"""
+    path = tmp_path / "a.json"
+    writer = subprocess.Popen([sys.executable, "-c", code, str(path)], cwd=ROOT)
+    seen = set()
+    while writer.poll() is None:
+        if path.exists():
+            seen.add(json.loads(path.read_text())["i"])
+    assert writer.returncode == 0 and len(seen) > 5
