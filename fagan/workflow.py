@@ -8,6 +8,7 @@ import os
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 
 from fagan import locks, outcome, supervision
@@ -17,13 +18,15 @@ from fagan.environment import ROOT
 from fagan.records import (
     CHECKPOINTS,
     RESULTS,
+    RUNNER_LOCK,
+    TRAIN_LOCK,
     WORKFLOW_LOCK,
     ablation_folder,
     read_json,
     run_folder,
     write_json,
 )
-from fagan.status import ENDED, Progress, duration, is_running, progress, summary
+from fagan.status import ENDED, Progress, duration, progress, summary
 
 SNAKEFILE = ROOT / "workflow" / "Snakefile"
 REFRESH = 2.0  # seconds between looks at the records on a terminal
@@ -126,9 +129,9 @@ def prepare_records(ablation: str, results: Path = RESULTS) -> None:
     folder = ablation_folder(ablation, results)
     for run_id in planned(ablation, results):
         run = run_folder(ablation, run_id, results)
-        (run / "error.txt").unlink(missing_ok=True)
-        if not is_running(run) and any((run / name).exists() for name in CHECKPOINTS):
-            (run / "metrics.json").unlink(missing_ok=True)
+        if run.exists():
+            with suppress(locks.Held):
+                _tidy(run)
     now = time.time()
     for path in (
         folder / "reference.json",
@@ -138,6 +141,17 @@ def prepare_records(ablation: str, results: Path = RESULTS) -> None:
     ):
         if path.exists() and path.stat().st_mtime > now:
             os.utime(path, (now, now))
+
+
+def _tidy(run: Path) -> None:
+    """Remove what processes that were killed left in a run's folder; raises Held if one is at it."""
+    # to take a lock removes its file in the end, that of a dead holder too
+    with locks.lock(run / RUNNER_LOCK), locks.lock(run / TRAIN_LOCK):
+        (run / "error.txt").unlink(missing_ok=True)
+        if any((run / name).exists() for name in CHECKPOINTS):
+            (run / "metrics.json").unlink(missing_ok=True)
+        for part in run.rglob(".*.tmp"):
+            part.unlink(missing_ok=True)
 
 
 def available_cores() -> int:

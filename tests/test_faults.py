@@ -290,6 +290,24 @@ def test_times_in_the_future_are_brought_back(tmp_path):
     assert all(path.stat().st_mtime <= time.time() for path in made)
 
 
+def test_what_killed_processes_left_is_tidied_but_not_beside_a_living_one(tmp_path):
+    from test_locks import hold
+
+    plan(tmp_path)
+    run = run_folder(tmp_path)
+    run.mkdir(parents=True)
+    litter = [run / "run.lock", run / ".history.csv.0a1b2c3d.tmp", run / "error.txt"]
+    for path in litter:
+        path.write_text("")
+    process = hold(run / "train.lock")
+    workflow.prepare_records("tiny", tmp_path)
+    assert litter[1].exists() and litter[2].exists()
+    process.kill()
+    process.wait()
+    workflow.prepare_records("tiny", tmp_path)
+    assert not list(run.iterdir())
+
+
 def test_metrics_beside_a_checkpoint_are_a_notebook_that_was_not_finished(tmp_path):
     plan(tmp_path)
     run = run_folder(tmp_path)
