@@ -30,7 +30,8 @@ Settings = Annotated[
 Download = Annotated[bool, typer.Option(help="fetch CIFAR-10 or CelebA through torchvision")]
 
 
-def _plan(ablation, seeds, steps, data, settings, results) -> list:
+def _plan(ablation, seeds, steps, data, settings, results, gpus=None) -> list:
+    """Planned runs; gpus as in `ablations.configs`."""
     from fagan import ablations
 
     table = ablations.load_table(ablation)
@@ -38,8 +39,14 @@ def _plan(ablation, seeds, steps, data, settings, results) -> list:
     if steps is not None:
         chosen["steps"] = steps
     runs = ablations.configs(
-        table, ablations.parse_seeds(seeds) if seeds else None, chosen, data or None
+        table, ablations.parse_seeds(seeds) if seeds else None, chosen, data or None, gpus
     )
+    if gpus is not None and ablations.asks_for_auto_precision(table, chosen):
+        took = " and ".join(sorted({run.precision for run in runs}))
+        print(
+            f"precision: {took}; on a cluster a run with a GPU takes bf16, one on CPUs fp32 "
+            '(SET="precision=..." chooses)'
+        )
     return ablations.plan(table, runs, results)
 
 
@@ -66,21 +73,31 @@ def run_ablation(
     settings: Settings = None,
     download: Download = False,
     cores: Annotated[int | None, typer.Option(help="CPU cores to use; default all")] = None,
+    profile: Annotated[
+        str, typer.Option(help="where the jobs run: one of workflow/profiles, or a folder like it")
+    ] = "default",
     results: Results = RESULTS,
 ) -> None:
     """Do whatever is left of an ablation: runs, analysis, report."""
-    from fagan import workflow
+    from fagan import clusters, workflow
 
+    where = clusters.reachable(clusters.load_profile(profile))
+    if not ablation and not where.is_local:
+        raise UserError(
+            "ABLATION is chosen by this machine's hardware, which says nothing about a cluster's: "
+            "name it, as in ABLATION=celeba64"
+        )
     if not ablation:
         ablation, why = workflow.choose_ablation(data or None)
         print(f"{ablation}: {why}")
-    runs = _plan(ablation, seeds, steps, data, settings, results)
+    gpus = None if where.is_local else where.gpus
+    runs = _plan(ablation, seeds, steps, data, settings, results, gpus)
     if workflow.is_complete(ablation, results):
         report = results / ablation / "report" / "index.html"
         print(f"{ablation}: all {len(runs)} runs are done, nothing to do; look at {report}")
         return
-    workflow.prepare(ablation, results, download)
-    raise typer.Exit(workflow.run_graph(ablation, results, cores))
+    workflow.prepare(ablation, results, download, cores)
+    raise typer.Exit(workflow.run_graph(ablation, results, cores, profile=where))
 
 
 @app.command()

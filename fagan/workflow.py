@@ -12,6 +12,7 @@ import time
 from pathlib import Path
 
 from fagan.ablations import planned
+from fagan.clusters import Profile, load_profile
 from fagan.environment import ROOT
 from fagan.records import RESULTS, ablation_folder, read_json, run_folder, write_json
 from fagan.status import FAILED, Progress, duration, progress, summary
@@ -21,7 +22,9 @@ REFRESH = 2.0  # seconds between looks at the records on a terminal
 REPORT_EVERY = 30.0  # seconds between lines where the output is no terminal
 
 
-def prepare(ablation: str, results: Path = RESULTS, download: bool = False) -> dict:
+def prepare(
+    ablation: str, results: Path = RESULTS, download: bool = False, cores: int | None = None
+) -> dict:
     """Decode the data once, score real images against real ones, write reference.json.
 
     Raises UserError for data that is missing, empty or broken, before any run has begun.
@@ -30,7 +33,7 @@ def prepare(ablation: str, results: Path = RESULTS, download: bool = False) -> d
     from fagan.train import EVALUATION_SEED, threads
 
     config = next(iter(planned(ablation, results).values()))
-    with threads(available_cores()):
+    with threads(cores or available_cores()):
         train = data.load(config, "train", download=download)
         real = data.load(config, "reference", download=download)
         for part in train, real:
@@ -60,11 +63,18 @@ def prepare(ablation: str, results: Path = RESULTS, download: bool = False) -> d
 
 
 def run_graph(
-    ablation: str, results: Path = RESULTS, cores: int | None = None, target: str = "all"
+    ablation: str,
+    results: Path = RESULTS,
+    cores: int | None = None,
+    target: str = "all",
+    profile: Profile | None = None,
 ) -> int:
-    """Do what is left of an ablation; returns the exit code (0, or 1 where a run failed)."""
+    """Do what is left of an ablation; returns the exit code (0, or 1 where a run failed).
+
+    profile: where its jobs run; this machine if None.
+    """
     folder = ablation_folder(ablation, results)
-    cores = cores or available_cores()
+    profile = profile or load_profile()
     log = folder / "workflow.log"
     folder.mkdir(parents=True, exist_ok=True)
     for run_id in planned(ablation, results):
@@ -72,7 +82,7 @@ def run_graph(
         (run_folder(ablation, run_id, results) / "error.txt").unlink(missing_ok=True)
     with log.open("w", encoding="utf-8") as output:
         process = subprocess.Popen(
-            _command(ablation, results, cores, target),
+            _command(ablation, results, cores, target, profile),
             cwd=ROOT,
             stdout=output,
             stderr=subprocess.STDOUT,
@@ -97,7 +107,11 @@ def available_cores() -> int:
     return os.cpu_count() or 1
 
 
-def _command(ablation: str, results: Path, cores: int, target: str) -> list[str]:
+def _command(
+    ablation: str, results: Path, cores: int | None, target: str, profile: Profile
+) -> list[str]:
+    if cores is None and profile.is_local:
+        cores = available_cores()  # a cluster's are its own to count
     return [
         sys.executable,
         "-m",
@@ -105,14 +119,15 @@ def _command(ablation: str, results: Path, cores: int, target: str) -> list[str]
         "--snakefile",
         str(SNAKEFILE),
         "--workflow-profile",
-        str(SNAKEFILE.parent / "profiles" / "default"),
+        str(profile.folder),
+        *profile.options,
         "--directory",
         str(ROOT),
-        "--cores",
-        str(cores),
+        *(["--cores", str(cores)] if cores else []),
         "--config",
         f"ablation={ablation}",
         f"results={os.path.abspath(results)}",
+        f"gpus={profile.gpus}",
         "--",
         target,
     ]
