@@ -6,8 +6,10 @@ device is the CPU. Nothing about a cluster is decided by the hardware of the mac
 """
 
 import importlib.util
+import os
 import shutil
 import subprocess
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,6 +17,7 @@ from fagan.environment import ROOT
 from fagan.errors import UserError, unknown
 
 PROFILES = ROOT / "workflow" / "profiles"
+PLUGINS = ROOT / "workflow" / "plugins"  # executors of this repository, made from installed ones
 LOCAL = "local"
 PATIENCE = 60  # seconds that Slurm's controller may take to answer
 
@@ -32,6 +35,19 @@ class Profile:
     @property
     def is_local(self) -> bool:
         return self.executor == LOCAL
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """What Snakemake needs in its environment to find the executor."""
+        if not (PLUGINS / module_of(self.executor)).is_dir():
+            return {}
+        paths = (str(PLUGINS), os.environ.get("PYTHONPATH"))
+        return {"PYTHONPATH": os.pathsep.join(filter(None, paths))}
+
+
+def module_of(executor: str) -> str:
+    """The module in which Snakemake looks for an executor."""
+    return f"snakemake_executor_plugin_{executor.replace('-', '_')}"
 
 
 def profile_names() -> list[str]:
@@ -73,11 +89,11 @@ def reachable(profile: Profile) -> Profile:
     """
     if profile.is_local:
         return profile
-    plugin = f"snakemake_executor_plugin_{profile.executor.replace('-', '_')}"
+    plugin = module_of(profile.executor.removeprefix("shared-"))
     if importlib.util.find_spec(plugin) is None:
+        package = plugin.replace("_", "-")
         raise UserError(
-            f"profile {profile.name} needs the package {plugin.replace('_', '-')}: "
-            f"pip install {plugin.replace('_', '-')}"
+            f"profile {profile.name} needs {package}: {sys.executable} -m pip install {package}"
         )
     if profile.executor != "slurm":
         return profile

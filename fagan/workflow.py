@@ -87,7 +87,9 @@ def run_graph(
             stdout=output,
             stderr=subprocess.STDOUT,
             # the runs take the threads of their configuration; everything else shares the cores
-            env=os.environ | {"PYTHONUNBUFFERED": "1", "OMP_NUM_THREADS": "1"},
+            env=os.environ
+            | {"PYTHONUNBUFFERED": "1", "OMP_NUM_THREADS": "1"}
+            | profile.environment,
             start_new_session=True,  # so that one signal reaches every job, wherever it came from
         )
         try:

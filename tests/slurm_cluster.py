@@ -1,4 +1,4 @@
-"""A real Slurm on this machine: a controller and two nodes of one CPU each, in a temporary folder."""
+"""A real Slurm on this machine: a controller and two nodes of one CPU, in a folder of its own."""
 
 import getpass
 import os
@@ -37,9 +37,8 @@ KillWait=2
 SchedulerParameters=batch_sched_delay=0,sched_interval=2
 # a node's size is what stands here, not what the machine has
 SlurmdParameters=config_overrides
-NodeName=DEFAULT NodeHostName=localhost NodeAddr=127.0.0.1 CPUs=1 RealMemory=64000
-NodeName=n1 Port={ports[1]}
-NodeName=n2 Port={ports[2]}
+NodeName=n1 NodeHostName=localhost NodeAddr=127.0.0.1 Port={ports[1]} CPUs=1 RealMemory=64000
+NodeName=n2 NodeHostName=localhost NodeAddr=127.0.0.1 Port={ports[2]} CPUs=1 RealMemory=64000
 PartitionName=all Nodes=ALL Default=YES MaxTime=INFINITE
 """
 
