@@ -179,10 +179,10 @@ def test_a_run_asks_for_a_gpu_by_its_device_and_the_profile(tmp_path, device, pr
     runs = [block for rule, block in blocks if rule == "run"]
     assert len(runs) == 2
     for block in runs:
-        assert asked in block if asked else "gpu" not in block
+        assert asked in block if asked else "gpu=" not in block
         assert ("mem_mb=16000" in block and "runtime=1440" in block) == (profile == "slurm")
     others = [block for rule, block in blocks if rule != "run"]
-    assert others and not [block for block in others if "gpu" in block]
+    assert others and not [block for block in others if "gpu=" in block]
 
 
 def test_a_cluster_wants_an_ablation_by_name(commands, tmp_path):
