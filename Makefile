@@ -19,13 +19,13 @@ OPTIONS = $(if $(SEEDS),--seeds "$(SEEDS)") $(if $(STEPS),--steps "$(STEPS)") $(
 NAMED   = $(if $(ABLATION),$(ABLATION),laptop)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup ablations analysis report publish bench status lab test lint clean
+.PHONY: help setup ablations analysis report publish bench status lab test test-slurm lint clean
 
 help:  ## this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 	@echo
 	@echo "options: ABLATION=$(subst .yaml,,$(subst $() ,|,$(notdir $(wildcard notebooks/ablations/*.yaml))))"
-	@echo "         DATA=folder, zip or root  SEEDS=3 or 0,1,5  STEPS=1500  SET=\"name=value ...\"  DOWNLOAD=1  CORES=2"
+	@echo "         DATA=folder, zip or root  SEEDS=3 or 0,1,5  STEPS=1500  SET=\"name=value ...\"  DOWNLOAD=1  CORES=2  GPUS=0,2  PROFILE=slurm"
 
 setup: $(READY)  ## build .venv (unless a suitable environment is active)
 	@echo "environment: $(PYTHON)"
@@ -47,7 +47,8 @@ $(STAMP): requirements.txt pyproject.toml
 	@touch $@
 
 ablations: $(READY)  ## run what is left of an ablation, analyse it, write its report
-	@$(PYTHON) -m fagan ablations $(ABLATION) $(OPTIONS) $(if $(DOWNLOAD),--download) $(if $(CORES),--cores $(CORES))
+	@$(PYTHON) -m fagan ablations $(ABLATION) $(OPTIONS) $(if $(DOWNLOAD),--download) $(if $(CORES),--cores $(CORES)) \
+	    $(if $(PROFILE),--profile "$(PROFILE)") $(if $(GPUS),--gpus "$(GPUS)")
 
 analysis: $(READY)  ## execute and render the analysis notebooks on the runs that are there
 	@for notebook in notebooks/analysis/*.ipynb; do \
@@ -71,6 +72,9 @@ lab: $(READY)  ## JupyterLab on this machine, at notebooks/
 
 test: $(READY)  ## every test, a real smoke ablation included
 	@$(PYTHON) -m pytest $(TESTS)
+
+test-slurm: $(READY)  ## the graph on a real Slurm of two nodes on this machine (as root it installs Slurm)
+	@$(PYTHON) -m pytest -m slurm -rs tests/test_slurm.py
 
 lint: $(READY)  ## ruff
 	@$(PYTHON) -m ruff check . && $(PYTHON) -m ruff format --check .

@@ -151,8 +151,12 @@ def configs(
     seeds: Sequence[int] | None = None,
     settings: Mapping[str, Any] | None = None,
     data_path: str | None = None,
+    gpus: int | None = None,
 ) -> list[RunConfig]:
-    """All runs of a table, seed by seed so that every arm has a result early."""
+    """All runs of a table, seed by seed so that every arm has a result early.
+
+    gpus: that a run is given on a cluster; None where the runs are on this machine.
+    """
     settings = dict(settings or {})
     if data_path:
         settings |= _data_settings(table, data_path)
@@ -160,7 +164,7 @@ def configs(
     for seed in seeds or table.seeds:
         for arm, changes in table.arms.items():
             params = {"arm": arm, **table.baseline, **changes, "seed": seed, **settings}
-            params["precision"] = resolve_precision(params)
+            params["precision"] = resolve_precision(params, gpus)
             try:
                 runs.append(RunConfig.from_params(params))
             except UserError as error:
@@ -186,16 +190,25 @@ def _data_settings(table: Table, data_path: str) -> dict[str, str]:
     return {"data": data, "data_path": os.path.abspath(data_path)}
 
 
-def resolve_precision(params: Mapping[str, Any]) -> str:
+def asks_for_auto_precision(table: Table, settings: Mapping[str, Any]) -> bool:
+    """Whether the precision of any run is left to be chosen."""
+    arms = ({**table.baseline, **changes, **settings} for changes in table.arms.values())
+    return any(params.get("precision") == "auto" for params in arms)
+
+
+def resolve_precision(params: Mapping[str, Any], gpus: int | None = None) -> str:
     """`auto` is bf16 where the processor or the GPU multiplies bfloat16 itself, else fp32.
 
-    With `exact` it is fp32.
+    With `exact` it is fp32. On a cluster (gpus: that a run is given there) this machine says
+    nothing about the nodes: bf16 for a run that is given a GPU, fp32 for one that is not.
     """
     asked = params.get("precision", "fp32")
     if asked != "auto":
         return asked
     if params.get("exact", False):
         return "fp32"
+    if gpus is not None:
+        return "bf16" if gpus and params.get("device", "auto") != "cpu" else "fp32"
     import torch
 
     if torch.cuda.is_available() and params.get("device", "auto") != "cpu":

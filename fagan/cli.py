@@ -31,7 +31,8 @@ Settings = Annotated[
 Download = Annotated[bool, typer.Option(help="fetch CIFAR-10 or CelebA through torchvision")]
 
 
-def _plan(ablation, seeds, steps, data, settings, results) -> list:
+def _plan(ablation, seeds, steps, data, settings, results, gpus=None) -> list:
+    """Planned runs; gpus as in `ablations.configs`."""
     from fagan import ablations
 
     table = ablations.load_table(ablation)
@@ -39,8 +40,14 @@ def _plan(ablation, seeds, steps, data, settings, results) -> list:
     if steps is not None:
         chosen["steps"] = steps
     runs = ablations.configs(
-        table, ablations.parse_seeds(seeds) if seeds else None, chosen, data or None
+        table, ablations.parse_seeds(seeds) if seeds else None, chosen, data or None, gpus
     )
+    if gpus is not None and ablations.asks_for_auto_precision(table, chosen):
+        took = " and ".join(sorted({run.precision for run in runs}))
+        print(
+            f"precision: {took}; on a cluster a run with a GPU takes bf16, one on CPUs fp32 "
+            '(SET="precision=..." chooses)'
+        )
     return ablations.plan(table, runs, results)
 
 
@@ -54,7 +61,11 @@ def plan(
     results: Results = RESULTS,
 ) -> None:
     """Check a table with its overrides and write results/ABLATION/plan.json."""
-    for run in _plan(ablation, seeds, steps, data, settings, results):
+    from fagan import workflow
+
+    with workflow.alone(ablation, results):
+        runs = _plan(ablation, seeds, steps, data, settings, results)
+    for run in runs:
         print(f"{run.run_id:<28} {run.hash}  {run.architecture}  {run.loss}  {run.steps} steps")
 
 
@@ -67,6 +78,10 @@ def run_ablation(
     settings: Settings = None,
     download: Download = False,
     cores: Annotated[int | None, typer.Option(help="CPU cores to use; default all")] = None,
+    profile: Annotated[
+        str, typer.Option(help="where the jobs run: one of workflow/profiles, or a folder like it")
+    ] = "default",
+    gpus: Annotated[str, typer.Option(help="devices, such as 0,2; default all visible")] = "",
     results: Results = RESULTS,
 ) -> None:
     """Do whatever is left of an ablation: runs, analysis, report.
@@ -74,18 +89,30 @@ def run_ablation(
     Exit code 0: every run has ended (done or diverged) and every page is written. 1: a run failed
     or is left. 2: a mistake, nothing was done. 130: stopped by Ctrl-C or a signal.
     """
-    from fagan import workflow
+    import os
 
+    from fagan import clusters, devices, workflow
+
+    if gpus:
+        os.environ[devices.GPUS] = gpus
+    where = clusters.reachable(clusters.load_profile(profile))
+    if not ablation and not where.is_local:
+        raise UserError(
+            "ABLATION is chosen by this machine's hardware, which says nothing about a cluster's: "
+            "name it, as in ABLATION=celeba64"
+        )
     if not ablation:
         ablation, why = workflow.choose_ablation(data or None)
         print(f"{ablation}: {why}")
-    runs = _plan(ablation, seeds, steps, data, settings, results)
-    if workflow.is_complete(ablation, results):
-        report = results / ablation / "report" / "index.html"
-        print(f"{ablation}: all {len(runs)} runs are done, nothing to do; look at {report}")
-        return
-    workflow.prepare(ablation, results, download)
-    raise typer.Exit(workflow.run_graph(ablation, results, cores))
+    with workflow.alone(ablation, results) as me:
+        a_run_gets = None if where.is_local else where.gpus
+        runs = _plan(ablation, seeds, steps, data, settings, results, a_run_gets)
+        if workflow.is_complete(ablation, results):
+            report = results / ablation / "report" / "index.html"
+            print(f"{ablation}: all {len(runs)} runs are done, nothing to do; look at {report}")
+            return
+        workflow.prepare(ablation, results, download, cores)
+        raise typer.Exit(workflow.run_graph(me, ablation, results, cores, profile=where))
 
 
 @app.command()

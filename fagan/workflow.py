@@ -8,11 +8,13 @@ import os
 import subprocess
 import sys
 import time
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from fagan import locks, outcome, supervision
+from fagan import devices, locks, outcome, supervision
 from fagan.ablations import planned
+from fagan.clusters import Profile, load_profile
 from fagan.config import UserError
 from fagan.environment import ROOT
 from fagan.records import (
@@ -33,7 +35,9 @@ REFRESH = 2.0  # seconds between looks at the records on a terminal
 REPORT_EVERY = 30.0  # seconds between lines where the output is no terminal
 
 
-def prepare(ablation: str, results: Path = RESULTS, download: bool = False) -> dict:
+def prepare(
+    ablation: str, results: Path = RESULTS, download: bool = False, cores: int | None = None
+) -> dict:
     """Decode the data once, score real images against real ones, write reference.json.
 
     Raises UserError for data that is missing, empty or broken, before any run has begun.
@@ -42,7 +46,7 @@ def prepare(ablation: str, results: Path = RESULTS, download: bool = False) -> d
     from fagan.train import EVALUATION_SEED, threads
 
     config = next(iter(planned(ablation, results).values()))
-    with threads(available_cores()):
+    with threads(cores or available_cores()):
         train = data.load(config, "train", download=download)
         real = data.load(config, "reference", download=download)
         for part in train, real:
@@ -71,18 +75,15 @@ def prepare(ablation: str, results: Path = RESULTS, download: bool = False) -> d
     return content
 
 
-def run_graph(
-    ablation: str, results: Path = RESULTS, cores: int | None = None, target: str = "all"
-) -> int:
-    """Do what is left of an ablation; returns `outcome.conclude`'s exit code, or 130 of Ctrl-C.
+@contextmanager
+def alone(ablation: str, results: Path = RESULTS) -> Iterator[locks.Holder]:
+    """One command at a time plans and runs an ablation; UserError while another one is at it.
 
-    One process at a time does: raises UserError while another one is at it.
+    `kill` and a closed terminal end the block as Ctrl-C does.
     """
-    folder = ablation_folder(ablation, results)
-    lock = folder / WORKFLOW_LOCK
     try:
-        with locks.lock(lock) as me, supervision.ends_by_signal():
-            return _run_graph(ablation, results, cores, target, supervision.follower(lock, me))
+        with locks.lock(_lock(ablation, results)) as me, supervision.ends_by_signal():
+            yield me
     except locks.Held as error:
         raise UserError(
             f"{ablation} is being run already ({error}); `python -m fagan status {ablation}` shows "
@@ -90,20 +91,37 @@ def run_graph(
         ) from error
 
 
-def _run_graph(
-    ablation: str, results: Path, cores: int | None, target: str, following: dict[str, str]
+def _lock(ablation: str, results: Path) -> Path:
+    return ablation_folder(ablation, results) / WORKFLOW_LOCK
+
+
+def run_graph(
+    me: locks.Holder,
+    ablation: str,
+    results: Path = RESULTS,
+    cores: int | None = None,
+    target: str = "all",
+    profile: Profile | None = None,
 ) -> int:
+    """Do what is left of an ablation; returns `outcome.conclude`'s exit code, or 130 of Ctrl-C.
+
+    me: what `alone` gave. profile: where its jobs run; this machine if None.
+    """
+    profile = profile or load_profile()
+    # on a cluster the jobs are the scheduler's, and outlive the command that submitted them
+    following = supervision.follower(_lock(ablation, results), me) if profile.is_local else {}
+    environment = profile.environment | following
     folder = ablation_folder(ablation, results)
     log = folder / "workflow.log"
     prepare_records(ablation, results)
     with log.open("w", encoding="utf-8") as output:
         process = subprocess.Popen(
-            _command(ablation, results, cores or available_cores(), target),
+            _command(ablation, results, cores, target, profile),
             cwd=ROOT,
             stdout=output,
             stderr=subprocess.STDOUT,
             # the runs take the threads of their configuration; everything else shares the cores
-            env=os.environ | {"PYTHONUNBUFFERED": "1", "OMP_NUM_THREADS": "1"} | following,
+            env=os.environ | {"PYTHONUNBUFFERED": "1", "OMP_NUM_THREADS": "1"} | environment,
             start_new_session=True,  # so that one signal reaches every job, wherever it came from
         )
         try:
@@ -161,7 +179,14 @@ def available_cores() -> int:
     return os.cpu_count() or 1
 
 
-def _command(ablation: str, results: Path, cores: int, target: str) -> list[str]:
+def _command(
+    ablation: str, results: Path, cores: int | None, target: str, profile: Profile
+) -> list[str]:
+    gpus, limits = profile.gpus, []
+    if profile.is_local:  # a cluster counts its own cores and devices
+        cores = cores or available_cores()
+        places = len(devices.slots())
+        gpus, limits = min(1, places), [f"gpu={places}"] if places else []
     return [
         sys.executable,
         "-m",
@@ -169,14 +194,16 @@ def _command(ablation: str, results: Path, cores: int, target: str) -> list[str]
         "--snakefile",
         str(SNAKEFILE),
         "--workflow-profile",
-        str(SNAKEFILE.parent / "profiles" / "default"),
+        str(profile.folder),
+        *profile.options,
         "--directory",
         str(ROOT),
-        "--cores",
-        str(cores),
+        *(["--cores", str(cores)] if cores else []),
+        *(["--resources", *limits] if limits else []),
         "--config",
         f"ablation={ablation}",
         f"results={os.path.abspath(results)}",
+        f"gpus={gpus}",
         "--",
         target,
     ]

@@ -45,6 +45,10 @@ def empty_folder(tmp_path):
         (["run", "smoke", "fagan-seed0"], "no plan for 'smoke'"),
         (["status", "smoke"], "no plan for 'smoke'"),
         (["report", "smoke"], "no runs under"),
+        (
+            ["ablations", "smoke", "--profile", "slrum"],
+            "unknown profile 'slrum'; did you mean 'slurm'",
+        ),
         (["analyse", "smoke", "comparisn"], "did you mean 'comparison'"),
     ],
 )

@@ -174,7 +174,8 @@ def test_a_diverging_run_is_recorded_and_the_others_go_on(tmp_path, capsys):
     arms = {"wild": {"architecture": "dcgan", "lr_g": 1e30, "lr_d": 1e30}, "dcgan": {}}
     plan(tmp_path, arms, architecture="dcgan")
     workflow.prepare("tiny", tmp_path)
-    assert workflow.run_graph("tiny", tmp_path, target="runs") == outcome.DONE
+    with workflow.alone("tiny", tmp_path) as me:
+        assert workflow.run_graph(me, "tiny", tmp_path, target="runs") == outcome.DONE
     said = capsys.readouterr().out
     wild = read_json(run_folder(tmp_path, "wild-seed0") / "metrics.json")
     assert wild["status"] == "diverged" and 0 < wild["step"] < TINY["steps"]

@@ -39,8 +39,10 @@ GONE_WITHIN = 40.0  # seconds
 COMMAND = """
 import sys
 from pathlib import Path
-from fagan.workflow import run_graph
-sys.exit(run_graph("smoke", Path(sys.argv[1]), cores=2, target="runs"))
+from fagan import workflow
+results = Path(sys.argv[1])
+with workflow.alone("smoke", results) as me:
+    sys.exit(workflow.run_graph(me, "smoke", results, cores=2, target="runs"))
 """
 
 
