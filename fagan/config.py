@@ -19,8 +19,8 @@ LOSSES = ("standard", "least-squares", "hinge", "relativistic", "relativistic-hi
 DATA = ("faces", "folder", "cifar10", "celeba")
 
 
-# No number is larger, unless its field says less: what is beyond is a slip, and would fail only when
-# networks, batches or tables of that size are built.
+# No number is larger, unless its field says less: what is beyond is a slip, and would fail only
+# when networks, batches or tables of that size are built.
 MOST = 10**12
 
 
@@ -69,7 +69,9 @@ class RunConfig:
     exact: bool = _f(False, "the plain paths everywhere, which the fast ones are compared with")
     precision: str = _f("fp32", "arithmetic of the networks", choices=("fp32", "bf16"))
     seed: int = _f(0, "of weights, latents and batches", most=2**62)
-    threads: int = _f(1, "CPU threads; they change the last digits, so they are part of the run", most=1_024)
+    threads: int = _f(
+        1, "CPU threads; they change the last digits, so they are part of the run", most=1_024
+    )
     device: str = _f("auto", "where it runs", choices=("auto", "cpu", "cuda"))
     # records
     log_every: int = _f(50, "steps between rows of history.csv")
@@ -78,7 +80,9 @@ class RunConfig:
     n_track: int = _f(2_000, "generated images per score during training", most=10**6)
     n_fake: int = _f(5_000, "generated images of the final scores", most=10**6)
     n_real: int = _f(5_000, "reference images", most=10**6)
-    n_intervene: int = _f(500, "generated images per score with gates set by hand; 0 for none", most=10**6)
+    n_intervene: int = _f(
+        500, "generated images per score with gates set by hand; 0 for none", most=10**6
+    )
 
     @classmethod
     def from_params(cls, params: Mapping[str, Any]) -> "RunConfig":
