@@ -72,7 +72,7 @@ def load_table(name: str) -> Table:
     """Read a table. Raises UserError naming what is wrong in it."""
     content = _read(name)
     where = f"notebooks/ablations/{name}.yaml"
-    arms, labels, title = content.get("arms"), content.get("labels") or {}, content.get("title")
+    arms, labels, title = content.get("arms", {}), content.get("labels") or {}, content.get("title")
     baseline = content.get("baseline") or {}
     for key, value in (("arms", arms), ("baseline", baseline), ("labels", labels)):
         if not isinstance(value, dict):
