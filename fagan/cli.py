@@ -4,6 +4,7 @@ A user's mistake ends with one line on stderr and exit code 2; a failed run with
 """
 
 import errno
+import os
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -66,7 +67,7 @@ def run_ablation(
     data: Data = "",
     settings: Settings = None,
     download: Download = False,
-    cores: Annotated[int | None, typer.Option(help="CPU cores to use; default all")] = None,
+    cores: Annotated[int | None, typer.Option(min=1, help="CPU cores to use; default all")] = None,
     results: Results = RESULTS,
 ) -> None:
     """Do whatever is left of an ablation: runs, analysis, report.
@@ -137,8 +138,8 @@ def sample(
     ablation: Ablation,
     run_id: str,
     out: Annotated[Path, typer.Option(help="PNG to write")] = Path("samples.png"),
-    n: Annotated[int, typer.Option(min=1, help="images, 8 a row")] = 64,
-    seed: Annotated[int, typer.Option(min=0, help="of the latents")] = 0,
+    n: Annotated[int, typer.Option(min=1, max=10_000, help="images, 8 a row")] = 64,
+    seed: Annotated[int, typer.Option(min=0, max=2**62, help="of the latents")] = 0,
     results: Results = RESULTS,
 ) -> None:
     """Draw images from a finished run's generator."""
@@ -162,11 +163,15 @@ def evaluate(
     reference: Annotated[
         str, typer.Argument(help="folder or zip, or faces, cifar10, celeba; a run's own if empty")
     ] = "",
-    n_fake: Annotated[int, typer.Option(min=0, help="images; 0: the run's, or all")] = 0,
-    n_real: Annotated[int, typer.Option(min=0, help="reference images; 0: the run's")] = 0,
-    input_size: Annotated[int, typer.Option(min=32, help="pixels that Lite0 sees")] = 128,
-    resolution: Annotated[int, typer.Option(min=8, help="pixels of a folder's images")] = 64,
-    seed: Annotated[int, typer.Option(min=0, help="of latents and subsets")] = 0,
+    n_fake: Annotated[int, typer.Option(min=0, max=10**6, help="images; 0: the run's, or all")] = 0,
+    n_real: Annotated[
+        int, typer.Option(min=0, max=10**6, help="reference images; 0: the run's")
+    ] = 0,
+    input_size: Annotated[int, typer.Option(min=32, max=1024, help="pixels that Lite0 sees")] = 128,
+    resolution: Annotated[
+        int, typer.Option(min=8, max=1024, help="pixels of a folder's images")
+    ] = 64,
+    seed: Annotated[int, typer.Option(min=0, max=2**62, help="of latents and subsets")] = 0,
     out: Annotated[Path | None, typer.Option(help="JSON file; a run's default is its own")] = None,
     results: Results = RESULTS,
 ) -> None:
@@ -175,9 +180,10 @@ def evaluate(
     from rich.table import Table
 
     from fagan import scorecard
+    from fagan.files import given_path
     from fagan.records import run_folder, write_json
 
-    if Path(scored).expanduser().exists():
+    if os.path.exists(given_path(scored)):
         if not reference:
             raise UserError(f"{scored} needs a reference: a folder or zip, or faces")
         rows = scorecard.score_images(
