@@ -25,14 +25,15 @@ class _Loader(yaml.SafeLoader):
         self._depth += 1
         if self._depth > DEPTH:
             raise UserError(f"it is nested more than {DEPTH} deep")
+        alias = self.check_event(yaml.AliasEvent)
         node = super().compose_node(parent, index)
         self._depth -= 1
-        if id(node) not in self._sizes:
+        if alias and id(node) not in self._sizes:  # what it stands for is not finished
+            raise UserError("an alias in it contains itself")
+        if not alias:
             inner = node.value if isinstance(node, yaml.CollectionNode) else ()
             if isinstance(node, yaml.MappingNode):
                 inner = [part for pair in inner for part in pair]
-            if any(id(part) not in self._sizes for part in inner):
-                raise UserError("an alias in it contains itself")
             self._sizes[id(node)] = 1 + sum(self._sizes[id(part)] for part in inner)
         if self._sizes[id(node)] > VALUES:
             raise UserError(f"it holds more than {VALUES:,} values")

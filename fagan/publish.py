@@ -31,8 +31,6 @@ def publish(ablation: str, results: Path = RESULTS, weights: tuple[str, ...] = (
     different code or from an uncommitted tree, a file is larger than 5 MB, all of them than 40 MB,
     or one holds a path of this machine.
     """
-    if ablation.startswith(f"{PUBLISHED}/"):
-        raise UserError(f"{ablation} is published already; name one that this clone ran")
     source = ablation_folder(ablation, results)
     target = ablation_folder(f"{PUBLISHED}/{ablation}", results)
     _check_runs(ablation, results)

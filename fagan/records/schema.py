@@ -64,9 +64,10 @@ def ablation_folder(ablation: str, results: Path = RESULTS) -> Path:
     The one place where names become paths: UserError for a name that could lead elsewhere. A link
     that a user put at results/, at an ablation or at a run (to a larger disk) is followed.
     """
-    text = ablation if isinstance(ablation, str) else ""
-    prefix = f"{PUBLISHED}/" if text.startswith(f"{PUBLISHED}/") else ""
-    return Path(results) / prefix / folder_name("ablation", ablation[len(prefix) :])
+    folder, name = Path(results), ablation
+    if isinstance(ablation, str) and ablation.startswith(f"{PUBLISHED}/"):
+        folder, name = folder / PUBLISHED, ablation.removeprefix(f"{PUBLISHED}/")
+    return folder / folder_name("ablation", name)
 
 
 def run_folder(ablation: str, run_id: str, results: Path = RESULTS) -> Path:
