@@ -25,6 +25,9 @@ from typing import Any
 
 from fagan.config import RunConfig, UserError, unknown
 from fagan.environment import ROOT
+from fagan.errors import one_line, reason, shown
+from fagan.files import folder_name, given_path
+from fagan.plain_yaml import CHARACTERS, load_yaml
 from fagan.records import (
     RESULTS,
     SCHEMA,
@@ -36,6 +39,7 @@ from fagan.records import (
 )
 
 TABLES = ROOT / "notebooks" / "ablations"
+MOST_SEEDS = 1_000
 KEYS = ("title", "baseline", "arms", "labels", "seeds", "extends")
 # The arms of one table are compared with one another, so they share what a score depends on.
 SHARED = ("data", "resolution", "crop", "images", "n_track", "n_fake", "n_real")
@@ -68,38 +72,47 @@ def load_table(name: str) -> Table:
     """Read a table. Raises UserError naming what is wrong in it."""
     content = _read(name)
     where = f"notebooks/ablations/{name}.yaml"
-    arms = content.get("arms")
-    if not isinstance(arms, dict) or not arms:
-        raise UserError(f"{where}: `arms` must name at least one arm")
-    for arm, changes in arms.items():
-        if not isinstance(changes, dict):
-            raise UserError(f"{where}: arm {arm!r} must be a mapping of parameters, {{}} for none")
-    labels = content.get("labels") or {}
+    arms, labels, title = content.get("arms", {}), content.get("labels") or {}, content.get("title")
+    baseline = content.get("baseline") or {}
+    for key, value in (("arms", arms), ("baseline", baseline), ("labels", labels)):
+        if not isinstance(value, dict):
+            raise UserError(f"{where}: `{key}` must be a mapping, not {shown(value)}")
+    _check_arms(where, arms, baseline)
     for arm in labels:
         if arm not in arms:
             raise UserError(f"{where}: label of an {unknown('arm', arm, arms)}")
+    for text in (*labels.values(), title):
+        if isinstance(text, dict | list) or (isinstance(text, str) and not text.strip()):
+            raise UserError(f"{where}: {shown(text)} is no title or label; write a text")
     return Table(
-        name=name,
-        title=str(content.get("title", name)),
-        baseline=dict(content.get("baseline") or {}),
-        arms={str(arm): dict(changes) for arm, changes in arms.items()},
-        labels={str(arm): str(text) for arm, text in labels.items()},
+        name=folder_name("ablation", name),
+        title=one_line(str(name if title is None else title)),
+        baseline=baseline,
+        arms=arms,
+        labels={arm: one_line(str(text)) for arm, text in labels.items()},
         seeds=parse_seeds(content.get("seeds", 1)),
     )
 
 
+def _check_arms(where: str, arms: dict, baseline: dict) -> None:
+    if not arms:
+        raise UserError(f"{where}: `arms` must name at least one arm")
+    for arm, changes in arms.items():
+        if not isinstance(arm, str):  # YAML reads no, 1 and 1e3 as other things than texts
+            raise UserError(f"{where}: arm {shown(arm)} is no text to YAML; write it in quotes")
+        if not isinstance(changes, dict):
+            raise UserError(f"{where}: arm {arm!r} must be a mapping of parameters, {{}} for none")
+        if "arm" in changes or "arm" in baseline:
+            raise UserError(f"{where}: 'arm' is no parameter here: the keys of `arms` are the arms")
+
+
 def _read(name: str, above: tuple[str, ...] = ()) -> dict[str, Any]:
     """The YAML of a table, merged into the one it extends."""
-    import yaml
-
     path = TABLES / f"{name}.yaml"
     if name not in table_names():
         raise unknown("ablation", name, table_names())
     where = f"notebooks/ablations/{name}.yaml"
-    try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except yaml.YAMLError as error:
-        raise UserError(f"{where} is not valid YAML: {' '.join(str(error).split())}") from error
+    content = load_yaml(_text(path, where), where)
     if not isinstance(content, dict):
         raise UserError(f"{where} must be a mapping with the keys {', '.join(KEYS)}")
     for key in content:
@@ -108,29 +121,43 @@ def _read(name: str, above: tuple[str, ...] = ()) -> dict[str, Any]:
     base = content.pop("extends", None)
     if base is None:
         return content
+    if not isinstance(base, str):
+        raise UserError(f"{where}: `extends` must be the name of a table, not {shown(base)}")
     if base in (name, *above):
         raise UserError(f"{where} extends itself")
-    merged = _read(str(base), (name, *above))
+    merged = _read(base, (name, *above))
     for key, value in content.items():
         both = isinstance(value, dict) and isinstance(merged.get(key), dict)
         merged[key] = merged[key] | value if both else value
     return merged
 
 
+def _text(path: Path, where: str) -> str:
+    try:
+        with path.open(encoding="utf-8") as file:
+            return file.read(CHARACTERS + 1)  # a longer one is refused
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"{where} cannot be read ({reason(error)})") from error
+
+
 def parse_seeds(value: Any) -> tuple[int, ...]:
-    """3 or "3" -> (0, 1, 2); [0, 5] or "0,5" -> (0, 5)."""
+    """3 or "3" -> (0, 1, 2); [0, 5] or "0,5" -> (0, 5). At most MOST_SEEDS."""
     if isinstance(value, str):
-        if not re.fullmatch(r"\s*\d+(\s*,\s*\d+)*\s*,?\s*", value):
-            raise UserError(f"seeds {value!r} must be a count (3) or a list (0,1,5)")
+        if not re.fullmatch(r"\s*\d{1,19}(\s*,\s*\d{1,19})*\s*,?\s*", value):
+            raise UserError(f"seeds {shown(value)} must be a count (3) or a list (0,1,5)")
         numbers = [int(word) for word in value.split(",") if word.strip()]
         value = numbers if "," in value else numbers[0]
     if isinstance(value, int) and not isinstance(value, bool):
         if value < 1:
-            raise UserError(f"seeds={value} must be at least 1")
+            raise UserError(f"seeds={shown(value)} must be at least 1")
+        if value > MOST_SEEDS:
+            raise UserError(f"seeds={shown(value)} is beyond {MOST_SEEDS:,}; a list names them")
         return tuple(range(value))
     listed = isinstance(value, Sequence) and not isinstance(value, str)
     if not listed or not value or not all(type(v) is int and v >= 0 for v in value):
-        raise UserError(f"seeds {value!r} must be a count (3) or a list ([0, 1, 5])")
+        raise UserError(f"seeds {shown(value)} must be a count (3) or a list ([0, 1, 5])")
+    if len(value) > MOST_SEEDS:
+        raise UserError(f"{len(value):,} seeds are beyond {MOST_SEEDS:,}")
     if len(set(value)) < len(value):
         raise UserError(f"seeds {list(value)} name one seed twice")
     return tuple(value)
@@ -138,12 +165,10 @@ def parse_seeds(value: Any) -> tuple[int, ...]:
 
 def parse_setting(text: str) -> tuple[str, Any]:
     """`width=0.5` -> ("width", 0.5), the value read as YAML."""
-    import yaml
-
     key, equals, value = text.partition("=")
     if not equals or not key.strip():
-        raise UserError(f"setting {text!r} must be name=value")
-    return key.strip(), yaml.safe_load(value)
+        raise UserError(f"setting {shown(text)} must be name=value")
+    return key.strip(), load_yaml(value, f"the value of {shown(key.strip())}")
 
 
 def configs(
@@ -158,6 +183,9 @@ def configs(
     gpus: that a run is given on a cluster; None where the runs are on this machine.
     """
     settings = dict(settings or {})
+    for name, remedy in (("seed", "--seeds (SEEDS=0,1,5)"), ("arm", "the table's arms")):
+        if name in settings:
+            raise UserError(f"{name} is no setting of every run: take {remedy}")
     if data_path:
         settings |= _data_settings(table, data_path)
     runs = []
@@ -180,12 +208,13 @@ def configs(
 
 
 def _data_settings(table: Table, data_path: str) -> dict[str, str]:
-    if not Path(data_path).exists():
+    if not os.path.exists(given_path(data_path)):
         raise UserError(f"DATA={data_path} does not exist; name a folder or a zip of images")
+    data_path = given_path(data_path)
     data = table.baseline.get("data", "faces")
     # torchvision's own layout where the path holds it; anything else is a folder of images
     layout = {"celeba": "celeba/img_align_celeba", "cifar10": "cifar-10-batches-py"}.get(data)
-    if not (layout and (Path(data_path) / layout).is_dir()):
+    if not (layout and os.path.isdir(data_path / layout)):
         data = "folder"
     return {"data": data, "data_path": os.path.abspath(data_path)}
 
@@ -203,7 +232,7 @@ def resolve_precision(params: Mapping[str, Any], gpus: int | None = None) -> str
     nothing about the nodes: bf16 for a run that is given a GPU, fp32 for one that is not.
     """
     asked = params.get("precision", "fp32")
-    if asked != "auto":
+    if not isinstance(asked, str) or asked != "auto":
         return asked
     if params.get("exact", False):
         return "fp32"
@@ -241,7 +270,29 @@ def planned(ablation: str, results: Path = RESULTS) -> dict[str, RunConfig]:
         raise UserError(
             f"no plan for {ablation!r} under {results}; `python -m fagan plan {ablation}` makes it"
         )
-    return {run["run_id"]: RunConfig.from_params(run["config"]) for run in content["runs"]}
+    planned = _entries(content)
+    if planned is None:
+        raise UserError(
+            f"the plan of {ablation} under {results} is damaged; `python -m fagan plan {ablation}` "
+            "makes it again"
+        )
+    return planned
+
+
+def _entries(content: Any) -> dict[str, RunConfig] | None:
+    """A plan's runs, each under the name that its configuration gives it; None where it is none."""
+    if not isinstance(content, dict) or not isinstance(content.get("runs"), list):
+        return None
+    found = {}
+    for run in content["runs"]:
+        if not isinstance(run, dict) or not isinstance(run.get("config"), dict):
+            return None
+        config = RunConfig.from_params(run["config"])
+        # the name becomes a folder: what was written by hand must be what this code would write
+        if run.get("run_id") != config.run_id:
+            return None
+        found[config.run_id] = config
+    return found or None
 
 
 def planned_run(ablation: str, run_id: str, results: Path = RESULTS) -> RunConfig:

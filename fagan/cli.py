@@ -4,6 +4,7 @@ A user's mistake ends with one line on stderr and exit code 2; a failed run with
 """
 
 import errno
+import os
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -31,8 +32,8 @@ Settings = Annotated[
 Download = Annotated[bool, typer.Option(help="fetch CIFAR-10 or CelebA through torchvision")]
 
 
-def _plan(ablation, seeds, steps, data, settings, results, gpus=None) -> list:
-    """Planned runs; gpus as in `ablations.configs`."""
+def _chosen(ablation, seeds, steps, data, settings, gpus=None) -> tuple:
+    """(table, its runs with the user's overrides), checked; gpus as in `ablations.configs`."""
     from fagan import ablations
 
     table = ablations.load_table(ablation)
@@ -48,7 +49,7 @@ def _plan(ablation, seeds, steps, data, settings, results, gpus=None) -> list:
             f"precision: {took}; on a cluster a run with a GPU takes bf16, one on CPUs fp32 "
             '(SET="precision=..." chooses)'
         )
-    return ablations.plan(table, runs, results)
+    return table, runs
 
 
 @app.command()
@@ -61,10 +62,11 @@ def plan(
     results: Results = RESULTS,
 ) -> None:
     """Check a table with its overrides and write results/ABLATION/plan.json."""
-    from fagan import workflow
+    from fagan import ablations, workflow
 
+    table, runs = _chosen(ablation, seeds, steps, data, settings)
     with workflow.alone(ablation, results):
-        runs = _plan(ablation, seeds, steps, data, settings, results)
+        ablations.plan(table, runs, results)
     for run in runs:
         print(f"{run.run_id:<28} {run.hash}  {run.architecture}  {run.loss}  {run.steps} steps")
 
@@ -77,7 +79,7 @@ def run_ablation(
     data: Data = "",
     settings: Settings = None,
     download: Download = False,
-    cores: Annotated[int | None, typer.Option(help="CPU cores to use; default all")] = None,
+    cores: Annotated[int | None, typer.Option(min=1, help="CPU cores to use; default all")] = None,
     profile: Annotated[
         str, typer.Option(help="where the jobs run: one of workflow/profiles, or a folder like it")
     ] = "default",
@@ -91,7 +93,7 @@ def run_ablation(
     """
     import os
 
-    from fagan import clusters, devices, workflow
+    from fagan import ablations, clusters, devices, workflow
 
     if gpus:
         os.environ[devices.GPUS] = gpus
@@ -104,9 +106,10 @@ def run_ablation(
     if not ablation:
         ablation, why = workflow.choose_ablation(data or None)
         print(f"{ablation}: {why}")
+    a_run_gets = None if where.is_local else where.gpus
+    table, runs = _chosen(ablation, seeds, steps, data, settings, a_run_gets)
     with workflow.alone(ablation, results) as me:
-        a_run_gets = None if where.is_local else where.gpus
-        runs = _plan(ablation, seeds, steps, data, settings, results, a_run_gets)
+        ablations.plan(table, runs, results)
         if workflow.is_complete(ablation, results):
             report = results / ablation / "report" / "index.html"
             print(f"{ablation}: all {len(runs)} runs are done, nothing to do; look at {report}")
@@ -164,8 +167,8 @@ def sample(
     ablation: Ablation,
     run_id: str,
     out: Annotated[Path, typer.Option(help="PNG to write")] = Path("samples.png"),
-    n: Annotated[int, typer.Option(min=1, help="images, 8 a row")] = 64,
-    seed: Annotated[int, typer.Option(min=0, help="of the latents")] = 0,
+    n: Annotated[int, typer.Option(min=1, max=10_000, help="images, 8 a row")] = 64,
+    seed: Annotated[int, typer.Option(min=0, max=2**62, help="of the latents")] = 0,
     results: Results = RESULTS,
 ) -> None:
     """Draw images from a finished run's generator."""
@@ -189,11 +192,15 @@ def evaluate(
     reference: Annotated[
         str, typer.Argument(help="folder or zip, or faces, cifar10, celeba; a run's own if empty")
     ] = "",
-    n_fake: Annotated[int, typer.Option(min=0, help="images; 0: the run's, or all")] = 0,
-    n_real: Annotated[int, typer.Option(min=0, help="reference images; 0: the run's")] = 0,
-    input_size: Annotated[int, typer.Option(min=32, help="pixels that Lite0 sees")] = 128,
-    resolution: Annotated[int, typer.Option(min=8, help="pixels of a folder's images")] = 64,
-    seed: Annotated[int, typer.Option(min=0, help="of latents and subsets")] = 0,
+    n_fake: Annotated[int, typer.Option(min=0, max=10**6, help="images; 0: the run's, or all")] = 0,
+    n_real: Annotated[
+        int, typer.Option(min=0, max=10**6, help="reference images; 0: the run's")
+    ] = 0,
+    input_size: Annotated[int, typer.Option(min=32, max=1024, help="pixels that Lite0 sees")] = 128,
+    resolution: Annotated[
+        int, typer.Option(min=8, max=1024, help="pixels of a folder's images")
+    ] = 64,
+    seed: Annotated[int, typer.Option(min=0, max=2**62, help="of latents and subsets")] = 0,
     out: Annotated[Path | None, typer.Option(help="JSON file; a run's default is its own")] = None,
     results: Results = RESULTS,
 ) -> None:
@@ -202,9 +209,10 @@ def evaluate(
     from rich.table import Table
 
     from fagan import scorecard
+    from fagan.files import given_path
     from fagan.records import run_folder, write_json
 
-    if Path(scored).expanduser().exists():
+    if os.path.exists(given_path(scored)):
         if not reference:
             raise UserError(f"{scored} needs a reference: a folder or zip, or faces")
         rows = scorecard.score_images(

@@ -7,16 +7,21 @@ config.json differ. Nothing in this file needs torch: a plan of a thousand runs 
 import hashlib
 import json
 import math
-import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any
 
 from fagan.architectures import MATCHED, Stages, stages_of
-from fagan.errors import UserError, nearest, unknown
+from fagan.errors import UserError, nearest, shown, unknown
+from fagan.files import folder_name
 
 LOSSES = ("standard", "least-squares", "hinge", "relativistic", "relativistic-hinge")
 DATA = ("faces", "folder", "cifar10", "celeba")
+
+
+# No number is larger, unless its field says less: what is beyond is a slip, and would fail only
+# when networks, batches or tables of that size are built.
+MOST = 10**12
 
 
 def _f(default, doc: str, **metadata):
@@ -30,12 +35,12 @@ class RunConfig:
     arm: str = _f("fagan", "name of the arm in its experiment table")
     # networks
     architecture: str = _f("fagan", "a name of architectures.ARCHITECTURES or a stage string")
-    resolution: int = _f(64, "pixels a side")
-    width: float = _f(1.0, "channel multiplier")
-    latent_size: int = _f(128, "components of z")
+    resolution: int = _f(64, "pixels a side", most=1_024)
+    width: float = _f(1.0, "channel multiplier", most=16)
+    latent_size: int = _f(128, "components of z", most=16_384)
     kernel_size: int = _f(4, "kernel of the full attention layers, 1 to 7")
     squeeze: int = _f(8, "query and key have channels // squeeze")
-    alpha_init: float = _f(0.0, "value of every gate before step 0")
+    alpha_init: float = _f(0.0, "value of every gate before step 0", most=1_000)
     alpha: str = _f("learned", "the gates", choices=("learned", "frozen", "channel"))
     merge: str = _f("alpha", "how the two paths join", choices=("alpha", "concat"))
     heads: int = _f(1, "attention heads")
@@ -49,31 +54,35 @@ class RunConfig:
     data: str = _f("faces", "source of the images", choices=DATA)
     data_path: str = _f("", "folder or zip of the images; never recorded", local=True)
     crop: str = _f("center", "how an image becomes a square", choices=("center", "none"))
-    images: int = _f(0, "training images at most; 0 for all (faces: 20,000)")
+    images: int = _f(0, "training images at most; 0 for all (faces: 20,000)", most=10**9)
     flip: bool = _f(False, "mirror half of the training images")
     # training
     loss: str = _f("hinge", "loss on logits", choices=LOSSES)
-    batch_size: int = _f(32, "images a step")
-    steps: int = _f(75_972, "generator steps; 12 epochs of CelebA at batch 32")
-    n_dis: int = _f(1, "discriminator steps per generator step")
-    lr_g: float = _f(1e-4, "Adam's rate for the generator")
-    lr_d: float = _f(4e-4, "Adam's rate for the discriminator")
+    batch_size: int = _f(32, "images a step", most=65_536)
+    steps: int = _f(75_972, "generator steps; 12 epochs of CelebA at batch 32", most=10**9)
+    n_dis: int = _f(1, "discriminator steps per generator step", most=1_000)
+    lr_g: float = _f(1e-4, "Adam's rate for the generator", most=1_000)
+    lr_d: float = _f(4e-4, "Adam's rate for the discriminator", most=1_000)
     beta1: float = _f(0.0, "Adam")
     beta2: float = _f(0.9, "Adam")
     ema: float = _f(0.999, "decay a step of the generator's weight average; 0 for none")
     exact: bool = _f(False, "the plain paths everywhere, which the fast ones are compared with")
     precision: str = _f("fp32", "arithmetic of the networks", choices=("fp32", "bf16"))
-    seed: int = _f(0, "of weights, latents and batches")
-    threads: int = _f(1, "CPU threads; they change the last digits, so they are part of the run")
+    seed: int = _f(0, "of weights, latents and batches", most=2**62)
+    threads: int = _f(
+        1, "CPU threads; they change the last digits, so they are part of the run", most=1_024
+    )
     device: str = _f("auto", "where it runs", choices=("auto", "cpu", "cuda"))
     # records
     log_every: int = _f(50, "steps between rows of history.csv")
     eval_every: int = _f(2_000, "steps between scores and sample grids")
     checkpoint_every: int = _f(1_000, "steps between checkpoints")
-    n_track: int = _f(2_000, "generated images per score during training")
-    n_fake: int = _f(5_000, "generated images of the final scores")
-    n_real: int = _f(5_000, "reference images")
-    n_intervene: int = _f(500, "generated images per score with gates set by hand; 0 for none")
+    n_track: int = _f(2_000, "generated images per score during training", most=10**6)
+    n_fake: int = _f(5_000, "generated images of the final scores", most=10**6)
+    n_real: int = _f(5_000, "reference images", most=10**6)
+    n_intervene: int = _f(
+        500, "generated images per score with gates set by hand; 0 for none", most=10**6
+    )
 
     @classmethod
     def from_params(cls, params: Mapping[str, Any]) -> "RunConfig":
@@ -81,15 +90,14 @@ class RunConfig:
 
         Integers are accepted for floats and whole floats for integers; nothing else is converted.
         """
-        known = {f.name: f for f in fields(cls)}
         values = {}
         for key, value in params.items():
-            if key not in known:
+            if key not in FIELDS:
                 raise UserError(
-                    f"unknown parameter {key!r}{nearest(key, known)} "
+                    f"unknown parameter {shown(key)}{nearest(key, FIELDS)} "
                     "(`python -m fagan parameters` lists them)"
                 )
-            values[key] = _typed(known[key], value)
+            values[key] = typed(key, value)
         config = cls(**values)
         config._check()
         return config
@@ -120,10 +128,7 @@ class RunConfig:
             raise UserError(f"exact=true computes in fp32, not {self.precision}: precision=fp32")
         if self.batch_size < 2:
             raise UserError("batch_size=1 leaves batch norm nothing to average; give at least 2")
-        if not re.fullmatch(r"[A-Za-z0-9][\w.+-]*", self.arm):
-            raise UserError(
-                f"arm {self.arm!r} is a folder's name too: letters, digits, '.', '_', '+', '-'"
-            )
+        folder_name("arm", self.arm)
         if self.architecture in MATCHED:
             replace(self, architecture="fagan")._check()  # it is measured against that network
         for letters, channels in self._attending(stages):
@@ -186,27 +191,32 @@ class RunConfig:
         return type(self).from_params(asdict(self) | changes)
 
 
-DEFAULTS = {f.name: f.default for f in fields(RunConfig)}
+FIELDS = {f.name: f for f in fields(RunConfig)}
+DEFAULTS = {name: f.default for name, f in FIELDS.items()}
 LOCAL = frozenset(f.name for f in fields(RunConfig) if f.metadata.get("local"))
 
 
-def _typed(f, value):
-    """The value as the field's type, or UserError."""
+def typed(name: str, value: Any) -> Any:
+    """The value of a parameter as its field's type; UserError for another type or beyond bounds."""
+    f = FIELDS[name]
     kind = type(f.default)
-    number = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    number = isinstance(value, int | float) and not isinstance(value, bool)
     if kind is bool:
         ok = isinstance(value, bool)
     elif kind is int:
-        ok = number and float(value).is_integer()
+        ok = number and (isinstance(value, int) or value.is_integer())
     elif kind is float:
-        ok = number
+        ok = number and (isinstance(value, int) or math.isfinite(value))
     else:
         ok = isinstance(value, str)
     if not ok:
-        raise UserError(f"{f.name}={value!r} must be {_NAMES[kind]} ({f.metadata['doc']})")
+        raise UserError(f"{name}={shown(value)} must be {_NAMES[kind]} ({f.metadata['doc']})")
+    most = f.metadata.get("most", MOST)
+    if number and abs(value) > most:
+        raise UserError(f"{name}={shown(value)} is beyond {most:,} ({f.metadata['doc']})")
     choices = f.metadata.get("choices")
     if choices and value not in choices:
-        raise unknown(f.name, value, choices)
+        raise unknown(name, value, choices)
     return kind(value)
 
 

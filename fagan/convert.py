@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
 from fagan.config import UserError
+from fagan.errors import reason
 from fagan.layers import FullAttention2d, SelfAttention2d
 from fagan.models import Discriminator, Generator
 from fagan.spectral_norm import ReleasedSpectralNorm
@@ -30,8 +31,7 @@ def load_package_file(path: Path | str) -> dict[str, Tensor]:
     except FileNotFoundError as error:
         raise UserError(f"no such file: {path}") from error
     except Exception as error:  # torch raises a dozen kinds; the file is the user's
-        reason = str(error).strip().splitlines()[0]
-        raise UserError(f"{path} is not a plain PyTorch state dict ({reason})") from error
+        raise UserError(f"{path} is not a plain PyTorch state dict ({reason(error)})") from error
     if not isinstance(state, Mapping) or not all(torch.is_tensor(v) for v in state.values()):
         raise UserError(f"{path} holds no state dict of tensors")
     return dict(state)

@@ -1,21 +1,64 @@
 """A user's mistakes, and the one wording for them."""
 
 import difflib
+import reprlib
 from typing import Any
+
+_LONGEST = 2_000  # characters of a message; what it quotes may be a whole file
 
 
 class UserError(Exception):
-    """A mistake that the user can mend: shown as one line, exit code 2, never a traceback."""
+    """A mistake that the user can mend: shown as one line, exit code 2, never a traceback.
+
+    Whatever the message quotes, it is one line of printable characters and of bounded length.
+    """
+
+    def __init__(self, message: str):
+        super().__init__(one_line(message))
 
 
-def nearest(word: str, known) -> str:
+def one_line(text: str) -> str:
+    r"""Line ends, control characters and undecodable bytes as \n, \x1b, \udcff; a long text cut."""
+    if len(text) > _LONGEST:
+        text = f"{text[:_LONGEST]} ..."
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
+def reason(error: BaseException) -> str:
+    """The first line of what an exception says, or its kind where it says nothing."""
+    # the system's own text would hold the path
+    said = getattr(error, "strerror", None) or str(error).strip()
+    return one_line(said.splitlines()[0] if said else type(error).__name__)
+
+
+class _Short(reprlib.Repr):
+    """`repr` that ends soon, whatever it is given."""
+
+    def __init__(self):
+        super().__init__()
+        self.maxlevel, self.maxstring, self.maxother, self.maxlong = 3, 300, 300, 60
+
+    def repr_int(self, value: int, level: int) -> str:
+        try:
+            return super().repr_int(value, level)
+        except ValueError:  # Python prints no integer of more than 4,300 digits
+            return f"an integer of {value.bit_length()} bits"
+
+
+shown = _Short().repr
+
+
+def nearest(word: Any, known) -> str:
     """`; did you mean 'x'?` where a known word is close, else an empty string."""
-    close = difflib.get_close_matches(str(word), [str(k) for k in known], n=1)
+    word = word if isinstance(word, str) else shown(word)
+    close = difflib.get_close_matches(word[:200], [str(k) for k in known], n=1)
     return f"; did you mean {close[0]!r}?" if close else ""
 
 
 def unknown(kind: str, word: Any, known) -> UserError:
     """The one wording of "no such thing" in the suite."""
     return UserError(
-        f"unknown {kind} {word!r}{nearest(word, known)} (known: {', '.join(map(str, known))})"
+        f"unknown {kind} {shown(word)}{nearest(word, known)} (known: {', '.join(map(str, known))})"
     )

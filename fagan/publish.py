@@ -4,7 +4,7 @@ import shutil
 from pathlib import Path
 
 from fagan.config import UserError
-from fagan.records import RESULTS, ablation_folder, load_runs, read_json, write_json
+from fagan.records import PUBLISHED, RESULTS, ablation_folder, load_runs, read_json, write_json
 from fagan.report import machine_paths
 from fagan.status import progress
 
@@ -32,10 +32,12 @@ def publish(ablation: str, results: Path = RESULTS, weights: tuple[str, ...] = (
     or one holds a path of this machine.
     """
     source = ablation_folder(ablation, results)
-    target = Path(results) / "published" / ablation
+    target = ablation_folder(f"{PUBLISHED}/{ablation}", results)
     _check_runs(ablation, results)
     chosen = _chosen(source, weights)
     _check_files(source, chosen)
+    if target.is_symlink():
+        raise UserError(f"{target} is a link; publishing replaces a folder: remove the link")
     partial = target.with_name(f".{ablation}.part")
     shutil.rmtree(partial, ignore_errors=True)
     for path in chosen:
@@ -95,6 +97,9 @@ def _check_files(source: Path, files: list[Path]) -> None:
     private = [path for path in machine_paths() if len(path) > 3]
     for path in files:
         name = path.relative_to(source)
+        # the ablation may lie behind a link; inside it, one could carry any file of this machine
+        if any(part.is_symlink() for part in (path, *path.parents[: len(name.parts) - 1])):
+            raise UserError(f"{name} is a link; only files of the ablation itself are published")
         if path.stat().st_size > FILE_LIMIT:
             raise UserError(f"{name} is over {FILE_LIMIT / 1e6:.0f} MB; it cannot be published")
         if path.suffix in TEXT:

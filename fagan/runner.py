@@ -15,7 +15,8 @@ from fagan.records import (
     RESULTS,
     RUNNER_LOCK,
     RunRecord,
-    read_json,
+    ablation_folder,
+    read_metrics,
     refuse_other_config,
     run_folder,
     write_text,
@@ -40,7 +41,7 @@ def execute(ablation: str, config: RunConfig, results: Path = RESULTS) -> int:
         print(f"{config.run_id} is being run by {holder}: waiting for it", flush=True)
 
     with locks.lock(folder / RUNNER_LOCK, math.inf, waiting):
-        done = read_json(folder / "metrics.json")
+        done = read_metrics(folder)
         if done is not None:
             print(f"{config.run_id} is {done['status']} already")
             return 0
@@ -130,4 +131,5 @@ def from_notebook(namespace: dict[str, Any]) -> tuple[RunConfig, str, Path]:
             raise unknown("parameter", name, sorted(known))
     if not isinstance(ablation, str) or not isinstance(results, str):
         raise UserError("ablation and results must be texts")
+    ablation_folder(ablation, results)  # refuses a name that leads elsewhere
     return RunConfig.from_params(given), ablation, Path(results)

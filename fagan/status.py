@@ -1,12 +1,21 @@
 """What every run of an ablation is doing, read from its records alone."""
 
 import csv
+import math
 from dataclasses import dataclass
 from pathlib import Path
 
 from fagan import locks
 from fagan.ablations import planned
-from fagan.records import RESULTS, RUNNER_LOCK, TRAIN_LOCK, read_json, run_folder
+from fagan.errors import UserError, one_line
+from fagan.records import (
+    RESULTS,
+    RUNNER_LOCK,
+    TRAIN_LOCK,
+    read_metrics,
+    run_folder,
+    whole_lines,
+)
 
 FAILED, INTERRUPTED = "failed", "interrupted"
 STATES = ("running", "waiting", INTERRUPTED, "done", "diverged", FAILED)
@@ -58,17 +67,18 @@ def progress(ablation: str, results: Path = RESULTS) -> list[Progress]:
 
 def _progress(folder: Path, steps: int, images_a_step: int) -> Progress:
     timing, history = _rows(folder / "timing.csv"), _rows(folder / "history.csv")
-    metrics = read_json(folder / "metrics.json")
-    step = int(timing[-1]["step"]) if timing else 0
-    rate = float(timing[-1]["images_per_second"]) if timing else None
-    scores = [row["fd_lite0"] for row in history if row.get("fd_lite0")]
+    metrics = read_metrics(folder)
+    step = int(_number(timing, "step") or 0)
+    rate = _number(timing, "images_per_second")
     error = folder / "error.txt"
     if metrics is not None:
-        state, reason, step = metrics["status"], metrics.get("reason", ""), metrics["step"]
+        state, step = metrics["status"], metrics["step"]
+        reason = one_line(str(metrics.get("reason", "")))
     elif is_running(folder):
         state, reason = "running", ""
     elif error.exists():
-        state, reason = FAILED, error.read_text(encoding="utf-8").strip()
+        reason = one_line(error.read_text(encoding="utf-8", errors="replace").strip())
+        state = FAILED
     elif (folder / "config.json").exists():
         state, reason = INTERRUPTED, f"ended at step {step} without a word"
     else:
@@ -81,7 +91,7 @@ def _progress(folder: Path, steps: int, images_a_step: int) -> Progress:
         steps=steps,
         images_per_second=rate,
         seconds_left=(steps - step) * images_a_step / rate if rate and running else None,
-        fd_lite0=float(scores[-1]) if scores else None,
+        fd_lite0=_number(history, "fd_lite0"),
         reason=reason,
         log=folder / "run.log",
     )
@@ -89,10 +99,21 @@ def _progress(folder: Path, steps: int, images_a_step: int) -> Progress:
 
 def _rows(path: Path) -> list[dict[str, str]]:
     try:
-        with path.open(newline="", encoding="utf-8") as file:
-            return list(csv.DictReader(file))
-    except OSError:  # not there yet, or a fault that the run itself will report
+        return list(csv.DictReader(whole_lines(path).splitlines()))
+    except (OSError, UserError, csv.Error):  # not there yet, or damaged: its reader will say so
         return []
+
+
+def _number(rows: list[dict[str, str]], column: str) -> float | None:
+    """The last number of a column, None where it holds none."""
+    for row in reversed(rows):
+        try:
+            value = float(row[column])
+        except (KeyError, TypeError, ValueError):  # an empty cell, or none
+            continue
+        if math.isfinite(value):
+            return value
+    return None
 
 
 def is_running(folder: Path) -> bool:

@@ -162,7 +162,7 @@ def prepare_records(ablation: str, results: Path = RESULTS) -> None:
 
 
 def _tidy(run: Path) -> None:
-    """Remove what processes that were killed left in a run's folder; raises Held if one is at it."""
+    """Remove what killed processes left in a run's folder; raises Held if one is at it."""
     # to take a lock removes its file in the end, that of a dead holder too
     with locks.lock(run / RUNNER_LOCK), locks.lock(run / TRAIN_LOCK):
         (run / "error.txt").unlink(missing_ok=True)

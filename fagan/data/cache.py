@@ -8,6 +8,7 @@ import hashlib
 import json
 import logging
 import os
+import shutil
 import time
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -20,7 +21,7 @@ import torch
 from torch import Tensor
 
 from fagan.config import UserError
-from fagan.files import replacing
+from fagan.files import given_path, replacing
 
 log = logging.getLogger(__name__)
 
@@ -30,7 +31,7 @@ _ABANDONED = 24 * 3600  # seconds after which another process's temporary file i
 
 def cache_folder() -> Path:
     """Where decoded images are kept: $FAGAN_CACHE, or ~/.cache/fagan."""
-    return Path(os.environ.get("FAGAN_CACHE") or "~/.cache/fagan").expanduser()
+    return given_path(os.environ.get("FAGAN_CACHE") or "~/.cache/fagan")
 
 
 class Stored:
@@ -75,13 +76,16 @@ def checksum(images: Tensor) -> str:
     return found.hexdigest()[:12]
 
 
-def stored(kind: str, key: Mapping[str, Any], make: Callable[[], Blocks]) -> Stored:
+def stored(
+    kind: str, key: Mapping[str, Any], make: Callable[[], Blocks], size: Callable[[], int]
+) -> Stored:
     """The set with this key, from disk or else made now.
 
     `kind` begins the file's name. `key` holds all that decides the pixels (JSON values, no paths).
-    `make()` yields blocks of (uint8 (n, 3, R, R), names of broken images). Safe when several
-    processes ask at once: one makes it while the others wait; where the file system has no locks
-    all of them make it, and the last one's, which is the same, stays.
+    `make()` yields blocks of (uint8 (n, 3, R, R), names of broken images); `size()` is the bytes
+    that they take at most: UserError, before one is made, where the disk has less. Safe when
+    several processes ask at once: one makes it while the others wait; where the file system has no
+    locks all of them make it, and the last one's, which is the same, stays.
     """
     digest = hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()
     path = cache_folder() / f"{kind}-{digest[:16]}.npy"
@@ -95,6 +99,7 @@ def stored(kind: str, key: Mapping[str, Any], make: Callable[[], Blocks]) -> Sto
                 return Stored(path)  # another process made it while this one waited
             if path.exists():
                 log.warning("the cached images %s are damaged; making them again", path.name)
+            _refuse_without_room(path.parent, size())
             _write(path, key, make())
             return Stored(path)
     except OSError as error:
@@ -102,6 +107,15 @@ def stored(kind: str, key: Mapping[str, Any], make: Callable[[], Blocks]) -> Sto
             f"cannot keep decoded images in {path.parent} ({error.strerror or error}); "
             "set FAGAN_CACHE to a folder with room"
         ) from error
+
+
+def _refuse_without_room(folder: Path, needed: int) -> None:
+    free = shutil.disk_usage(folder).free
+    if needed > free:
+        raise UserError(
+            f"the decoded images take {needed:,} bytes, and {folder} has {free:,} free; take fewer "
+            "(SET=images=N), or set FAGAN_CACHE to a folder with room"
+        )
 
 
 def _write(path: Path, key: Mapping[str, Any], blocks: Blocks) -> None:

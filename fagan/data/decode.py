@@ -2,6 +2,7 @@
 
 import logging
 import os
+import warnings
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from itertools import chain
@@ -11,6 +12,8 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 
 from fagan.config import UserError
 from fagan.data.sources import Source
+from fagan.errors import one_line
+from fagan.errors import reason as reason_of
 
 log = logging.getLogger(__name__)
 
@@ -45,7 +48,9 @@ def decoded(
             size = min(_BLOCK, limit - done) if limit else _BLOCK
             block = order[tried : tried + size]
             chunks = [block[i : i + _CHUNK] for i in range(0, len(block), _CHUNK)]
-            found = list(chain.from_iterable(pool.map(attempt, chunks)))
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # PIL's, on what it reads all the same
+                found = list(chain.from_iterable(pool.map(attempt, chunks)))
             images = [pixels for pixels in found if not isinstance(pixels, str)]
             failed = {names[i]: r for i, r in zip(block, found, strict=True) if isinstance(r, str)}
             tried += len(block)
@@ -60,11 +65,12 @@ def _pixels_or_reason(source: Source, index: int, resolution: int, crop: str) ->
     """One image's pixels, or why there are none."""
     try:
         return pixels(source.image(index), resolution, crop)
+    except UserError:  # about the source, not about one image
+        raise
     except UnidentifiedImageError:
         return "not an image"
     except Exception as error:  # whatever a decoder raises is a fault of its image
-        # the system's own text would hold the path
-        return getattr(error, "strerror", None) or str(error) or type(error).__name__
+        return reason_of(error)
 
 
 def _judge(name: str, reasons: dict[str, str], tried: int) -> None:
@@ -77,7 +83,7 @@ def _judge(name: str, reasons: dict[str, str], tried: int) -> None:
             "mend or remove them"
         )
     for image, reason in reasons.items():
-        log.warning("left out a broken image: %s (%s)", image, reason)
+        log.warning("left out a broken image: %s (%s)", one_line(image), reason)
 
 
 def _threads() -> int:

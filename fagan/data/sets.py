@@ -16,6 +16,7 @@ from fagan.config import RunConfig
 from fagan.data import decode
 from fagan.data.cache import Stored, stored
 from fagan.data.sources import CelebA, Cifar10, Source, open_source
+from fagan.files import given_path
 
 log = logging.getLogger(__name__)
 
@@ -87,7 +88,8 @@ def _faces(config: RunConfig, split: Split) -> ImageSet:
         "resolution": resolution,
         "count": count,
     }
-    found = stored(f"faces-{resolution}", key, partial(_rendered, seed, count, resolution))
+    make = partial(_rendered, seed, count, resolution)
+    found = stored(f"faces-{resolution}", key, make, lambda: _bytes(count, resolution))
     return _slice(found, 0, count, "faces", "train" if train else "held-out")
 
 
@@ -100,7 +102,7 @@ def _rendered(seed: int, count: int, resolution: int) -> Iterator[tuple[np.ndarr
 
 def _published(config: RunConfig, split: Split, download: bool) -> ImageSet:
     train = split == "train"
-    root = Path(config.data_path or os.environ.get("FAGAN_DATA") or "data").expanduser()
+    root = given_path(config.data_path or os.environ.get("FAGAN_DATA") or "data")
     kind = {"cifar10": Cifar10, "celeba": CelebA}[config.data]
     source = kind("train" if train else "test", root, download)
     found = _decoded(source, config, limit=config.images if train else config.n_real)
@@ -134,7 +136,17 @@ def _decoded(source: Source, config: RunConfig, limit: int) -> Stored:
         "limit": limit,
     }
     make = partial(decode.decoded, source, resolution, crop, limit)
-    return stored(f"{config.data}-{resolution}", key, make)
+
+    def size() -> int:
+        count = len(source.names)
+        return _bytes(min(limit, count) if limit else count, resolution)
+
+    return stored(f"{config.data}-{resolution}", key, make, size)
+
+
+def _bytes(count: int, resolution: int) -> int:
+    """Of uint8 (count, 3, R, R)."""
+    return count * 3 * resolution**2
 
 
 def _slice(found: Stored, start: int, stop: int, name: str, split: str) -> ImageSet:

@@ -5,24 +5,24 @@ one by one. It knows nothing of sizes, caches and splits.
 """
 
 import hashlib
-import io
 import os
 import zipfile
-from collections.abc import Iterable, Iterator, Sequence
-from functools import cache, cached_property
-from pathlib import Path, PurePosixPath
+from collections.abc import Iterable, Sequence
+from functools import cached_property
+from itertools import pairwise
+from pathlib import Path
 from typing import Protocol
 
 from PIL import Image
 
 from fagan.config import UserError
+from fagan.data import files
+from fagan.errors import one_line, reason, shown
+from fagan.files import given_path
 
-_SUFFIXES = "avif bmp gif jfif jp2 jpe jpeg jpg pbm pgm png pnm ppm tga tif tiff webp"
-SUFFIXES = tuple(f".{suffix}" for suffix in _SUFFIXES.split())
-# What may hide behind such a name. PIL knows more; some of those start other programs (EPS).
-_FORMATS = {"AVIF", "BMP", "GIF", "JPEG", "JPEG2000", "MPO", "PNG", "PPM", "TGA", "TIFF", "WEBP"}
-# A zip's entry is held in memory, so it must not grow without bound when unpacked.
-_ENTRY_BYTES = 256 * 2**20
+# Photographs do not shrink in a zip. Deflate makes at most 1 byte of 1,032 and a bomb comes near to
+# it; a gigabyte unpacked takes no machine long.
+_ZIP_RATIO, _ZIP_BYTES, _ZIP_ENTRIES = 100, 2**30, 10_000_000
 
 
 class Source(Protocol):
@@ -38,18 +38,28 @@ class Source(Protocol):
 
 def open_source(path: str | Path) -> "Folder | Zip":
     """The folder or zip at a path; raises UserError if it is neither or holds no image."""
-    path = Path(path).expanduser()
-    if path.is_dir():
+    path = given_path(path)
+    # os.path, since Path raises where a name is too long or leads in circles
+    if os.path.isdir(path):
         source = Folder(path)
-    elif not path.exists():
+    elif not os.path.exists(path):
         raise UserError(f"no folder or zip of images at {path}; set DATA=path/to/images")
-    elif zipfile.is_zipfile(path):
+    elif os.path.isfile(path) and _is_zip(path):  # a pipe would be waited for
         source = Zip(path)
     else:
         raise UserError(f"{path} is no folder and not a readable zip; give a folder or a .zip file")
     if not source.names:
-        raise UserError(f"no images in {path} (looked for {' '.join(SUFFIXES)}, at any depth)")
+        raise UserError(
+            f"no images in {path} (looked for {' '.join(files.SUFFIXES)}, at any depth)"
+        )
     return source
+
+
+def _is_zip(path: Path) -> bool:
+    try:
+        return zipfile.is_zipfile(path)
+    except Exception:  # of a damaged one it lets struct's and others' errors through
+        return False
 
 
 class Folder:
@@ -57,9 +67,9 @@ class Folder:
 
     def __init__(self, path: Path):
         self._path = path
-        self.name = path.resolve().name
+        self.name = one_line(path.resolve().name)
         try:
-            self._files = sorted(_walk(path))
+            self._files = sorted(files.Walk(path).images(path))
         except OSError as error:
             raise UserError(f"cannot list {error.filename}: {error.strerror}") from error
 
@@ -73,19 +83,35 @@ class Folder:
         return _digest(f"{name}\0{size}\0{time}" for name, size, time in self._files)
 
     def image(self, index: int) -> Image.Image:
-        return open_image((self._path / self.names[index]).read_bytes())
+        try:
+            return files.open_image(files.read(self._path / self.names[index]))
+        except FileNotFoundError:
+            if not self._path.is_dir():
+                raise UserError(
+                    f"the folder of images {self._path} is gone; put it back, or set DATA="
+                ) from None
+            raise
 
 
 class Zip:
-    """The images in a zip file, read in memory: nothing is unpacked to disk."""
+    """The images in a zip file, read in memory: nothing is unpacked to disk.
+
+    Names in it are labels and never paths. Raises UserError for a zip that is damaged, or that
+    would unpack to far more than it is.
+    """
 
     def __init__(self, path: Path):
-        self.name = path.stem
+        self.name = one_line(path.stem)
         try:
             self._archive = zipfile.ZipFile(path)
-        except (zipfile.BadZipFile, OSError) as error:
-            raise UserError(f"{path} is not a readable zip ({error}); make it again") from error
-        entries = (e for e in self._archive.infolist() if not e.is_dir() and _wanted(e.filename))
+        except Exception as error:  # a damaged one raises a dozen kinds
+            raise UserError(
+                f"{path} is not a readable zip ({reason(error)}); make it again"
+            ) from error
+        _refuse_bombs(path, self._archive.infolist())
+        entries = (
+            e for e in self._archive.infolist() if not e.is_dir() and files.wanted(e.filename)
+        )
         self._entries = sorted(entries, key=lambda entry: entry.filename)
 
     @cached_property
@@ -99,12 +125,34 @@ class Zip:
 
     def image(self, index: int) -> Image.Image:
         entry = self._entries[index]
-        if entry.file_size > _ENTRY_BYTES:
-            raise ValueError(f"{entry.file_size} bytes unpacked, more than {_ENTRY_BYTES}")
+        if entry.file_size > files.FILE_BYTES:
+            raise ValueError(f"{entry.file_size:,} bytes unpacked, more than {files.FILE_BYTES:,}")
         if entry.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
             raise ValueError("its compression cannot be bounded; pack the zip with deflate")
-        # stops at the size that the directory states, so a false one cannot unpack more
-        return open_image(self._archive.read(entry))
+        with self._archive.open(entry) as file:
+            # asked for so many bytes, zipfile unpacks no more; asked for all, it would fill up to
+            # 2 GB before it believed the size that the directory states
+            return files.open_image(file.read(entry.file_size))
+
+
+def _refuse_bombs(path: Path, entries: list[zipfile.ZipInfo]) -> None:
+    """UserError where entries share bytes, are too many, or unpack to far more than they are."""
+    if len(entries) > _ZIP_ENTRIES:
+        raise UserError(f"{path} has {len(entries):,} entries, more than {_ZIP_ENTRIES:,}")
+    unpacked = sum(entry.file_size for entry in entries)
+    packed = sum(entry.compress_size for entry in entries)
+    if unpacked > max(_ZIP_BYTES, _ZIP_RATIO * packed):
+        raise UserError(
+            f"{path} would unpack to {unpacked:,} bytes, {unpacked / max(packed, 1):,.0f} times "
+            f"its size; more than {_ZIP_RATIO} times is no set of images: unpack it yourself"
+        )
+    placed = sorted(entries, key=lambda entry: entry.header_offset)
+    for one, other in pairwise(placed):
+        if one.header_offset + one.compress_size >= other.header_offset:
+            raise UserError(
+                f"{path}: the entries {shown(one.filename)} and {shown(other.filename)} share "
+                "bytes; pack the zip again"
+            )
 
 
 class Cifar10:
@@ -151,7 +199,7 @@ class CelebA:
 
     def image(self, index: int) -> Image.Image:
         folder = self._root / "celeba" / "img_align_celeba"
-        return open_image((folder / self.names[index]).read_bytes())
+        return files.open_image(files.read(folder / self.names[index]))
 
 
 def _torchvision(title: str, otherwise: str, dataset: type, root: Path, download: bool, **part):
@@ -159,62 +207,17 @@ def _torchvision(title: str, otherwise: str, dataset: type, root: Path, download
     try:
         return dataset(str(root), download=download, **part)
     except Exception as error:  # torchvision, urllib, gdown and the archive each raise their own
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
         if download:
             raise UserError(
-                f"{title} could not be downloaded ({reason}); try again, or {otherwise}"
+                f"{title} could not be downloaded ({reason(error)}); try again, or {otherwise}"
             ) from error
         raise UserError(
             f"{title} is not complete in {root}; fetch it with DOWNLOAD=1, or {otherwise}"
         ) from error
 
 
-def open_image(data: bytes) -> Image.Image:
-    """An image file's bytes -> the image, not yet decoded."""
-    return Image.open(io.BytesIO(data), formats=_formats())
-
-
-@cache
-def _formats() -> tuple[str, ...]:
-    """Those of _FORMATS that this build of PIL reads."""
-    Image.init()
-    return tuple(sorted(_FORMATS & set(Image.OPEN)))
-
-
-def _wanted(name: str) -> bool:
-    """Whether a relative POSIX path is a visible file with an image's suffix."""
-    path = PurePosixPath(name)
-    return path.suffix.lower() in SUFFIXES and not any(_hidden(part) for part in path.parts)
-
-
-def _hidden(part: str) -> bool:
-    return part.startswith(".") or part == "__MACOSX"
-
-
-def _walk(
-    folder: str | Path, prefix: str = "", above: frozenset = frozenset()
-) -> Iterator[tuple[str, int, int]]:
-    """(relative POSIX path, bytes, time of change in ns) of the images below a folder."""
-    status = os.stat(folder)
-    here = (status.st_dev, status.st_ino)
-    if here in above:  # a link to a folder that holds it
-        return
-    with os.scandir(folder) as entries:
-        for entry in entries:
-            name = prefix + entry.name
-            if entry.is_dir():
-                if not _hidden(entry.name):
-                    yield from _walk(entry.path, f"{name}/", above | {here})
-            elif _wanted(name):
-                try:
-                    status = entry.stat()
-                    yield name, status.st_size, status.st_mtime_ns
-                except OSError:  # a dangling link: listed, so that it is named as broken
-                    yield name, 0, 0
-
-
 def _digest(lines: Iterable[str]) -> str:
     found = hashlib.sha256()
     for line in lines:
-        found.update(line.encode(errors="surrogateescape") + b"\n")
+        found.update(line.encode(errors="surrogatepass") + b"\n")
     return found.hexdigest()

@@ -20,7 +20,15 @@ Clock readings are kept apart, so that every other file of an interrupted and re
 to that of an uninterrupted one.
 """
 
-from fagan.records.files import read_json, write_json, write_text
+from fagan.records.checks import read_metrics
+from fagan.records.files import (
+    damaged,
+    read_json,
+    read_object,
+    whole_lines,
+    write_json,
+    write_text,
+)
 from fagan.records.reading import LABELS, Runs, arm_label, load_runs
 from fagan.records.schema import (
     ALPHA,
@@ -28,6 +36,7 @@ from fagan.records.schema import (
     GROWING,
     HISTORY,
     INTERVENTIONS,
+    PUBLISHED,
     READS,
     RESULTS,
     RUNNER_LOCK,
@@ -50,6 +59,7 @@ __all__ = [
     "HISTORY",
     "INTERVENTIONS",
     "LABELS",
+    "PUBLISHED",
     "READS",
     "RESULTS",
     "RUNNER_LOCK",
@@ -64,10 +74,14 @@ __all__ = [
     "Runs",
     "ablation_folder",
     "arm_label",
+    "damaged",
     "load_runs",
     "read_json",
+    "read_metrics",
+    "read_object",
     "refuse_other_config",
     "run_folder",
+    "whole_lines",
     "write_json",
     "write_text",
 ]

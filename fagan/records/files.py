@@ -6,14 +6,15 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from fagan.errors import UserError
+from fagan.errors import UserError, reason, shown
 from fagan.files import replacing
 
 
 def write_text(path: Path, text: str) -> None:
     """Write a file so that a reader sees the old one or the new one, never a part."""
     with replacing(path) as file:
-        file.write(text.encode())
+        # a file's name may hold what is no text
+        file.write(text.encode(errors="backslashreplace"))
 
 
 def write_json(path: Path, value: Any) -> None:
@@ -37,5 +38,30 @@ def read_json(path: Path) -> Any:
         return json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         return None
-    except json.JSONDecodeError as error:
-        raise UserError(f"{path} is not valid JSON ({error}); delete it and run again") from error
+    except (ValueError, RecursionError) as error:  # not JSON, not UTF-8, digits or depth no end
+        raise damaged(path, f"not valid JSON: {reason(error)}") from error
+
+
+def read_object(path: Path) -> dict[str, Any] | None:
+    """The JSON object in a file, None where there is no file; UserError for anything else."""
+    value = read_json(path)
+    if value is not None and not isinstance(value, dict):
+        raise damaged(path, f"{shown(value)} in place of an object")
+    return value
+
+
+def whole_lines(path: Path) -> str:
+    """A growing text up to its last line end: what is after it is being written, or was torn.
+
+    Raises UserError where it is no UTF-8, FileNotFoundError where it is not there.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise damaged(path, reason(error)) from error
+    return text[: text.rfind("\n") + 1]
+
+
+def damaged(path: Path, why: str) -> UserError:
+    """The one wording for a record that is not what was written."""
+    return UserError(f"{path} is damaged ({why}); delete it and run again")

@@ -5,8 +5,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fagan.errors import UserError
-from fagan.records.files import read_json
-from fagan.records.schema import READS, RESULTS, SCHEMA, TABLES, ablation_folder
+from fagan.files import folder_name
+from fagan.records.checks import read_config, read_environment, read_metrics, read_table
+from fagan.records.files import damaged, read_object
+from fagan.records.schema import RESULTS, TABLES, ablation_folder
 
 if TYPE_CHECKING:
     import pandas
@@ -74,8 +76,8 @@ def load_runs(ablation: str, results: Path = RESULTS, run_id: str | None = None)
     import pandas as pd
 
     folder = ablation_folder(ablation, results)
-    plan = read_json(folder / "plan.json") or {}
-    asked = [run["run_id"] for run in plan.get("runs", [])]
+    plan = _plan(folder / "plan.json")
+    asked = [run["run_id"] for run in plan["runs"]]
     begun = sorted(path.parent.name for path in folder.glob("runs/*/config.json"))
     ids = [i for i in asked if i in begun] if asked else begun
     if run_id is not None:
@@ -83,27 +85,17 @@ def load_runs(ablation: str, results: Path = RESULTS, run_id: str | None = None)
     if not ids:
         raise UserError(f"no runs under {folder}; `make ablations ABLATION={ablation}` makes them")
     rows, tables = [], {name: [] for name in TABLES}
-    # pandas 3 reads every digit by itself, and deprecates being asked to
-    exact = {} if int(pd.__version__.split(".")[0]) >= 3 else {"float_precision": "round_trip"}
     for run_id in ids:
-        run = folder / "runs" / run_id
-        config, env = read_json(run / "config.json"), read_json(run / "env.json") or {}
-        metrics = read_json(run / "metrics.json")
-        if env.get("schema", SCHEMA) not in READS:
-            raise UserError(
-                f"{run} holds records of schema {env['schema']}, this code reads up to {SCHEMA}; "
-                "check out the commit in its env.json, or move the run away and run it anew"
-            )
+        run = folder / "runs" / folder_name("run", run_id)
+        config, env = read_config(run), read_environment(run)
+        metrics = read_metrics(run)
         key = {"run_id": run_id, "arm": config["arm"], "seed": config["seed"]}
         flat = {k: v for k, v in env.items() if not isinstance(v, dict | list)}
         rows.append(key | config | flat | (metrics or {"status": "unfinished"}))
         for name, frames in tables.items():
             path = run / f"{name}.csv"
-            if path.exists():
-                frame = pd.read_csv(path, **exact)
-                if frame.empty:  # a network without gates; an empty column has no type
-                    continue
-                frame = frame.reindex(columns=TABLES[name])
+            frame = read_table(path) if path.exists() else None
+            if frame is not None:
                 for column, value in reversed(key.items()):
                     frame.insert(0, column, value)
                 frames.append(frame)
@@ -114,7 +106,7 @@ def load_runs(ablation: str, results: Path = RESULTS, run_id: str | None = None)
         for (name, parts), columns in zip(tables.items(), TABLES.values(), strict=True)
     }
     arms = tuple(dict.fromkeys(row["arm"] for row in rows))
-    labels = {arm: plan.get("labels", {}).get(arm) or arm_label(arm) for arm in arms}
+    labels = {arm: plan["labels"].get(arm) or arm_label(arm) for arm in arms}
     for row in rows:
         row["label"] = labels[row["arm"]]
     return Runs(
@@ -123,8 +115,35 @@ def load_runs(ablation: str, results: Path = RESULTS, run_id: str | None = None)
         arms=arms,
         labels=labels,
         baseline=plan.get("baseline", arms[0]),
-        reference=read_json(folder / "reference.json") or {},
+        reference=_reference(folder / "reference.json"),
         runs=pd.DataFrame(rows),
         folder=folder,
         **frames,
     )
+
+
+def _plan(path: Path) -> dict[str, Any]:
+    """plan.json with the types that a reader relies on; an ablation without one has no runs."""
+    plan = {"runs": [], "labels": {}} | (read_object(path) or {})
+    runs, labels = plan["runs"], plan["labels"]
+    texts = [*labels.values(), plan.get("title", "")] if isinstance(labels, dict) else [None]
+    named = isinstance(runs, list) and all(
+        isinstance(run, dict)
+        and isinstance(run.get("run_id"), str)
+        and isinstance(run.get("config"), dict)
+        for run in runs
+    )
+    if not named or not all(isinstance(text, str) for text in texts):
+        raise damaged(path, "its runs, labels or title are not what was written")
+    return plan
+
+
+def _reference(path: Path) -> dict[str, Any]:
+    """reference.json; {} where there is none. The floors in it are objects of plain values."""
+    reference = read_object(path) or {}
+    for name, value in reference.items():
+        inner = value.values() if isinstance(value, dict) else [value]
+        floor = name in ("track", "final")
+        if floor != isinstance(value, dict) or any(isinstance(v, dict | list) for v in inner):
+            raise damaged(path, f"{name} is not what was written")
+    return reference

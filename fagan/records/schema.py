@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+from fagan.files import folder_name
+
 # 2 added the instruments: columns and files that a reader finds empty in records of schema 1
 SCHEMA, READS = 2, (1, 2)
 # Scores are empty at log steps without an evaluation; coherence and signal exist for faces only.
@@ -53,12 +55,21 @@ CHECKPOINTS = ("checkpoint.pt", "previous-checkpoint.pt")
 RUNNER_LOCK, TRAIN_LOCK = "run.lock", "train.lock"
 WORKFLOW_LOCK = "workflow.lock"  # of the ablation: the command that does what is left of it
 
-RESULTS = Path("results")
+RESULTS, PUBLISHED = Path("results"), "published"
 
 
 def ablation_folder(ablation: str, results: Path = RESULTS) -> Path:
-    return Path(results) / ablation
+    """The folder of an ablation, "published/NAME" for one of those that came with the repository.
+
+    The one place where names become paths: UserError for a name that could lead elsewhere. A link
+    that a user put at results/, at an ablation or at a run (to a larger disk) is followed.
+    """
+    folder, name = Path(results), ablation
+    if isinstance(ablation, str) and ablation.startswith(f"{PUBLISHED}/"):
+        folder, name = folder / PUBLISHED, ablation.removeprefix(f"{PUBLISHED}/")
+    return folder / folder_name("ablation", name)
 
 
 def run_folder(ablation: str, run_id: str, results: Path = RESULTS) -> Path:
-    return ablation_folder(ablation, results) / "runs" / run_id
+    """The folder of a run; UserError as for `ablation_folder`."""
+    return ablation_folder(ablation, results) / "runs" / folder_name("run", run_id)

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from fagan.config import DEFAULTS, RunConfig
-from fagan.errors import UserError
-from fagan.records.files import read_json, write_json, write_text
+from fagan.errors import UserError, shown
+from fagan.records.files import read_object, write_json, write_text
 from fagan.records.schema import (
     ALPHA,
     CHECKPOINTS,
@@ -46,7 +46,7 @@ class RunRecord:
         """
         refuse_other_config(self.folder, config)
         self.samples.mkdir(parents=True, exist_ok=True)
-        before = read_json(self.folder / "env.json") if resumed else None
+        before = read_object(self.folder / "env.json") if resumed else None
         if before:
             if before.get("schema") != SCHEMA:  # its tables have other columns
                 raise UserError(
@@ -131,7 +131,7 @@ class RunRecord:
 
 def refuse_other_config(folder: Path, config: RunConfig) -> None:
     """UserError naming the first field in which the recorded configuration differs."""
-    recorded = read_json(Path(folder) / "config.json")
+    recorded = read_object(Path(folder) / "config.json")
     if recorded is None:
         return
     wanted = config.identity()
@@ -141,6 +141,6 @@ def refuse_other_config(folder: Path, config: RunConfig) -> None:
         old, new = recorded.get(key), wanted.get(key)
         if old != new:
             raise UserError(
-                f"{folder} was recorded with {key}={old!r}, now {key}={new!r} is asked for; "
-                "ask for the recorded value, move the folder away, or delete it to run anew"
+                f"{folder} was recorded with {key}={shown(old)}, now {key}={shown(new)} is asked "
+                "for; ask for the recorded value, move the folder away, or delete it to run anew"
             )

@@ -9,8 +9,8 @@ from fagan.config import RunConfig
 from fagan.errors import UserError
 from fagan.evaluate.sampling import draw_latents
 from fagan.models import Discriminator, Generator
-from fagan.records import RunRecord, Runs, read_json
-from fagan.train import EVALUATION_SEED, load_generator
+from fagan.records import RunRecord, Runs, read_object
+from fagan.train import EVALUATION_SEED, load_generator, load_weights
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,9 +62,9 @@ def without_weights(runs: Runs, seed: int | None = None) -> list[str]:
 
 def recorded_config(runs: Runs, run_id: str) -> RunConfig:
     """A run's configuration as recorded; the path of its images, never recorded, from the plan."""
-    identity = read_json(runs.folder / "runs" / run_id / "config.json")
-    if identity["data"] != "faces":
-        plan = read_json(runs.folder / "plan.json") or {}
+    identity = read_object(runs.folder / "runs" / run_id / "config.json") or {}
+    if identity.get("data", "faces") != "faces":
+        plan = read_object(runs.folder / "plan.json") or {}
         paths = {run["run_id"]: run["config"].get("data_path") for run in plan.get("runs", [])}
         # a name that is no file, so that loading says what is missing; networks need no images
         unknown = "images-of-the-run" if identity["data"] == "folder" else ""
@@ -102,11 +102,7 @@ def _load(runs: Runs, run_id: str) -> Networks | None:
 def _load_discriminator(config: RunConfig, path) -> Discriminator | None:
     if not path.exists():
         return None
-    from safetensors.torch import load_file
-
-    discriminator = Discriminator(config)
-    discriminator.load_state_dict(load_file(path))
-    return discriminator.eval()
+    return load_weights(Discriminator(config), path)
 
 
 def _weights(runs: Runs, run_id: str):

@@ -13,7 +13,7 @@ from fagan.train.arithmetic import (
     precision,
     threads,
 )
-from fagan.train.checkpoint import load_generator, restore, save, save_weights
+from fagan.train.checkpoint import load_generator, load_weights, restore, save, save_weights
 from fagan.train.instruments import Instruments
 from fagan.train.loop import Diverged, train
 from fagan.train.scorer import EVALUATION_SEED, save_grid
@@ -37,6 +37,7 @@ __all__ = [
     "frozen",
     "g_step",
     "load_generator",
+    "load_weights",
     "onednn_is_exact",
     "pick_device",
     "precision",

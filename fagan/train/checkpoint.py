@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from fagan.config import RunConfig
+from fagan.errors import UserError, reason
 from fagan.files import replacing
 from fagan.models import Generator
 from fagan.train.steps import State
@@ -53,22 +54,48 @@ def restore(state: State, paths: tuple[Path, Path], say=print) -> bool:
         if parts is None:
             say(f"{path.name} is damaged (its checksum is wrong): left aside")
         elif parts["config"] == state.config.hash:
-            for name in _PARTS:
-                getattr(state, name).load_state_dict(parts[name])
-            state.latents.set_state(parts["latents"].cpu())
-            state.step, state.logged_step = parts["step"], parts["logged_step"]
-            state.sums.copy_(parts["sums"])
+            try:
+                _continue(state, parts)
+            except torch.OutOfMemoryError:
+                raise
+            except Exception as error:  # torch raises a dozen kinds; half of it may be loaded
+                raise UserError(
+                    f"{path} does not fit the run that it names ({reason(error)}); "
+                    "delete it to run anew"
+                ) from error
             return True
     return False
 
 
+def _continue(state: State, parts: dict) -> None:
+    for name in _PARTS:
+        getattr(state, name).load_state_dict(parts[name])
+    state.latents.set_state(parts["latents"].cpu())
+    state.step, state.logged_step = parts["step"], parts["logged_step"]
+    state.sums.copy_(parts["sums"])
+
+
 def _read(path: Path, device: torch.device) -> dict | None:
-    """The parts of a checkpoint, None where it is not what was written."""
+    """The parts of a checkpoint, None where it is not what was written.
+
+    The checksum finds damage; against a file that somebody made, only tensors and plain values are
+    unpickled.
+    """
     content = path.read_bytes()
     checksum, content = content[:_CHECKSUM], content[_CHECKSUM:]
     if hashlib.sha256(content).digest() != checksum:
         return None
-    return torch.load(io.BytesIO(content), map_location=device, weights_only=True)
+    try:
+        parts = torch.load(io.BytesIO(content), map_location=device, weights_only=True)
+    except torch.OutOfMemoryError:
+        raise
+    except Exception as error:  # torch raises a dozen kinds
+        raise UserError(
+            f"{path} is no checkpoint ({reason(error)}); delete it to run anew"
+        ) from error
+    if not isinstance(parts, dict) or "config" not in parts:
+        raise UserError(f"{path} is no checkpoint; delete it to run anew")
+    return parts
 
 
 def save_weights(network: nn.Module, path: Path) -> None:
@@ -80,10 +107,20 @@ def save_weights(network: nn.Module, path: Path) -> None:
         file.write(save(state))
 
 
-def load_generator(config: RunConfig, path: Path) -> Generator:
-    """The generator of a finished run, in eval mode."""
+def load_weights(network: nn.Module, path: Path) -> nn.Module:
+    """The network in eval mode with the tensors of a safetensors file; UserError if they misfit."""
     from safetensors.torch import load_file
 
-    generator = Generator(config)
-    generator.load_state_dict(load_file(path))
-    return generator.eval()
+    try:
+        network.load_state_dict(load_file(path))
+    except Exception as error:  # safetensors, torch and the system raise their own
+        raise UserError(
+            f"{path} does not hold the weights of this network ({reason(error)}); "
+            "delete its run's folder to train it anew"
+        ) from error
+    return network.eval()
+
+
+def load_generator(config: RunConfig, path: Path) -> Generator:
+    """The generator of a finished run, in eval mode; UserError where the file is another's."""
+    return load_weights(Generator(config), path)

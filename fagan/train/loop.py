@@ -15,7 +15,7 @@ from fagan.records import (
     RUNNER_LOCK,
     TRAIN_LOCK,
     RunRecord,
-    read_json,
+    read_metrics,
     refuse_other_config,
 )
 from fagan.train.arithmetic import fast_matmul, pick_device, threads
@@ -44,7 +44,7 @@ def train(config: RunConfig, folder: Path | str, say=print) -> dict[str, Any]:
     refuse_other_config(record.folder, config)
     try:
         with explained(config, record.folder), locks.lock(record.folder / TRAIN_LOCK, ORPHAN):
-            done = read_json(record.folder / "metrics.json")
+            done = read_metrics(record.folder)
             if done is not None:
                 say(f"{config.run_id} is {done['status']} already")
                 return done
@@ -57,7 +57,7 @@ def train(config: RunConfig, folder: Path | str, say=print) -> dict[str, Any]:
     # under the runner the notebook goes on: until it is whole, the training must not be lost
     if locks.holder(record.folder / RUNNER_LOCK) is None:
         record.drop_checkpoints()
-    return read_json(record.folder / "metrics.json")
+    return read_metrics(record.folder)
 
 
 def _train(config: RunConfig, device: torch.device, record: RunRecord, say) -> None:
