@@ -47,7 +47,7 @@ def test_the_profiles_that_there_are():
 def test_every_profile_keeps_the_rules_of_the_graph(name):
     content = yaml.safe_load((PROFILES / name / "config.yaml").read_text())
     assert content["rerun-triggers"] == "mtime", "a comment must not cost GPU-days"
-    assert content["keep-going"] and content["rerun-incomplete"]
+    assert content["keep-going"] and content["ignore-incomplete"] and content["nolock"]
     if name != "default":
         assert content["retries"] > 0, "what a cluster killed goes on from its checkpoint"
 
