@@ -171,7 +171,9 @@ def test_a_data_folder_that_vanishes_is_named_and_the_run_waits_for_it(tmp_path)
 
 @pytest.mark.slow
 def test_a_diverging_run_is_recorded_and_the_others_go_on(tmp_path, capsys):
-    arms = {"wild": {"architecture": "dcgan", "lr_g": 1e30, "lr_d": 1e30}, "dcgan": {}}
+    far = {"architecture": "fagan", "alpha_init": 1000, "lr_g": 1000, "lr_d": 1000}
+    far["loss"] = "least-squares"
+    arms = {"wild": far, "dcgan": {}}
     plan(tmp_path, arms, architecture="dcgan")
     workflow.prepare("tiny", tmp_path)
     with workflow.alone("tiny", tmp_path) as me:
