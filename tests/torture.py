@@ -170,7 +170,9 @@ def torture(folder: Path, kills: int, seed: int = 0, steps: int = 60, say=print)
                 continue
         said = process.communicate()[0]
         if process.returncode:
-            faults.append(f"after {dealt} blows the ablation could not be finished: {said}")
+            log = (disturbed / "smoke" / "workflow.log").read_text()
+            why = f"{said}\n{log}\nexit code {process.returncode}"
+            faults.append(f"after {dealt} blows the ablation could not be finished: {why}")
             break
         found = differences(twin, disturbed)
         faults += [f"after {dealt} blows: {line}" for line in found]
