@@ -28,6 +28,7 @@ CALM = ("done", "waiting")
 ACTIVE = ("running", INTERRUPTED)
 STYLES = {"running": "green", INTERRUPTED: "yellow", FAILED: "red", "diverged": "magenta"}
 MISSING = "–"
+GAP = 2  # cells between columns
 
 
 @dataclass(frozen=True)
@@ -58,8 +59,9 @@ COLUMNS = (
     Column("alpha G", lambda run: _number("{:+.3f}", run.alpha_g), needed=3),
     Column("alpha D", lambda run: _number("{:+.3f}", run.alpha_d), needed=3),
     Column("device", lambda run: run.device or MISSING, right=False, needed=2),
-    Column("why", lambda run: run.reason.split("\n")[0], right=False, needed=1),
 )
+WHY = Column("why", lambda run: run.reason.split("\n")[0], right=False)
+SHORTEST_WHY = 20  # cells; in less room a reason says nothing
 
 
 def chosen(runs: Sequence[Progress], room: int | None) -> tuple[list[Progress], list[Progress]]:
@@ -82,28 +84,31 @@ def chosen(runs: Sequence[Progress], room: int | None) -> tuple[list[Progress], 
 
 
 def table(runs: Sequence[Progress], width: int | None = None) -> Table:
-    """The table of some runs; with a width, without the columns that do not fit into it."""
-    columns = [c for c in COLUMNS if c.title != "why" or any(run.reason for run in runs)]
-    made = _table(runs, columns)
-    while width is not None and len(columns) > 1 and _width(made) > width:
+    """The table of some runs; with a width, without the columns that do not fit into it.
+
+    Only a reason is cut short, and a run's name where nothing else is left.
+    """
+    columns = list(COLUMNS)
+    while width is not None and len(columns) > 1 and _width(_table(runs, columns)) > width:
         columns.remove(min(reversed(columns), key=lambda column: column.needed))
-        made = _table(runs, columns)
+    made = _table(runs, columns)
+    if any(run.reason for run in runs):
+        room = None if width is None else width - _width(made) - GAP
+        if room is None or room >= SHORTEST_WHY:
+            made = _table(runs, [*columns, WHY], room)
     return made
 
 
-def _table(runs: Sequence[Progress], columns: Sequence[Column]) -> Table:
-    made = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
+def _table(runs: Sequence[Progress], columns: Sequence[Column], why: int | None = None) -> Table:
+    """why: cells that a reason may take."""
+    made = Table(box=None, pad_edge=False, header_style="bold", padding=(0, GAP, 0, 0))
     for column in columns:
-        # a reason may be cut short, nothing else is
-        made.add_column(
-            column.title,
-            justify="right" if column.right else "left",
-            no_wrap=True,
-            overflow="ellipsis",
-            min_width=len(column.title) if column.title == "why" else None,
-        )
+        justify = "right" if column.right else "left"
+        made.add_column(column.title, justify=justify, no_wrap=True, overflow="ellipsis")
     for run in runs:
-        cells = (Text(column.text(run)) for column in columns)
+        cells = [Text(column.text(run)) for column in columns]
+        if why is not None:
+            cells[-1].truncate(why, overflow="ellipsis")
         made.add_row(*cells, style=STYLES.get(run.state, ""))
     return made
 
@@ -112,12 +117,8 @@ _RULER = Console(width=10_000, color_system=None)  # wider than any table: measu
 
 
 def _width(made: Table) -> int:
-    """Cells that a table needs if nothing but its reasons is cut short."""
-    natural = Measurement.get(_RULER, _RULER.options, made).maximum
-    if made.columns[-1].header != "why":
-        return natural
-    longest = max(cell.cell_len for cell in made.columns[-1].cells if isinstance(cell, Text))
-    return natural - max(longest - 20, 0)
+    """Cells that a table takes if nothing is cut short."""
+    return Measurement.get(_RULER, _RULER.options, made).maximum
 
 
 def view(
