@@ -13,9 +13,9 @@ import pytest
 from records_factory import make_ablation
 from rich.console import Console
 
-from fagan import dashboard
+from fagan import dashboard, locks
 from fagan.environment import ROOT
-from fagan.records import RUNNING
+from fagan.records import RUNNER_LOCK
 from fagan.status import Progress, Watcher, progress
 
 
@@ -44,8 +44,8 @@ def ablation(tmp_path):
     """results with `tiny`: 12 runs, one diverged, one unfinished and now running, one not begun."""
     results = tmp_path / "results"
     folder = make_ablation(results, grids=0)
-    (folder / "runs" / "fagan-relativistic-seed1" / RUNNING).write_text(str(os.getpid()))
-    return results
+    with locks.lock(folder / "runs" / "fagan-relativistic-seed1" / RUNNER_LOCK):
+        yield results
 
 
 def fagan(*arguments, **options):
