@@ -45,11 +45,15 @@ def _number(form: str, value: float | None) -> str:
     return MISSING if value is None else form.format(value)
 
 
+def _rate(value: float | None) -> str:
+    return _number("{:,.0f}" if value is None or value >= 10 else "{:.1f}", value)
+
+
 COLUMNS = (
     Column("run", lambda run: run.run_id, right=False, needed=9),
     Column("state", lambda run: run.state, right=False, needed=8),
     Column("step", lambda run: f"{run.step:,}/{run.steps:,}", needed=7),
-    Column("images/s", lambda run: _number("{:,.0f}", run.images_per_second), needed=4),
+    Column("images/s", lambda run: _rate(run.images_per_second), needed=4),
     Column(
         "left",
         lambda run: MISSING if run.seconds_left is None else duration(run.seconds_left),
@@ -62,6 +66,7 @@ COLUMNS = (
 )
 WHY = Column("why", lambda run: run.reason.split("\n")[0], right=False)
 SHORTEST_WHY = 20  # cells; in less room a reason says nothing
+REASONS = 3  # lines below a table that has no room for the reasons
 
 
 def chosen(runs: Sequence[Progress], room: int | None) -> tuple[list[Progress], list[Progress]]:
@@ -132,12 +137,23 @@ def view(
     shown, rest = chosen(runs, room)
     parts = [Text(f"{name}: {summary(list(runs))}{note}", style="bold")]
     if shown:
-        parts.append(table(shown, width))
+        made = table(shown, width)
+        parts.append(made)
+        if made.columns[-1].header != WHY.title:
+            parts += _reasons(shown, width)
     if rest and room:
         counts = Counter(run.state for run in rest)
         words = ", ".join(f"{n:,} {state}" for state, n in counts.items())
         parts.append(Text(f"... and {words}" if shown else f"{words} (--all lists them)"))
     return Group(*parts)
+
+
+def _reasons(runs: Sequence[Progress], width: int) -> list[Text]:
+    """What the table had no room for: the first failures, a line each."""
+    lines = [Text(f"{run.run_id}: {WHY.text(run)}") for run in runs if run.reason][:REASONS]
+    for line in lines:
+        line.truncate(width, overflow="ellipsis")
+    return lines
 
 
 def planned_ablations(results: Path = RESULTS) -> list[str]:
@@ -212,10 +228,15 @@ def _print(console: Console, part) -> None:
         print(line.rstrip())
 
 
+def room_of(console: Console) -> int:
+    """Rows of a table that a terminal has room for."""
+    # the counts may take two lines; the header, the count of the rest and the cursor one each
+    return max(console.height - 5 - REASONS, 1)
+
+
 def _follow(console: Console, overview: Overview) -> None:
     def look():
-        # four lines: the counts, the header, the count of the rest, the cursor's
-        return overview.look(console.width, max(console.height - 4, 1))
+        return overview.look(console.width, room_of(console))
 
     shown, ended = look()
     with Live(shown, console=console, auto_refresh=False) as live:

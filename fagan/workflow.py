@@ -222,7 +222,7 @@ def _watch(process: subprocess.Popen, ablation: str, results: Path) -> None:
             while process.poll() is None:
                 runs = watcher.look()
                 note = f"  {duration(time.monotonic() - began)}{_after_the_runs(runs)}"
-                room = max(console.height - 4, 1)
+                room = dashboard.room_of(console)
                 shown = dashboard.view(ablation, runs, console.width, room, note)
                 live.update(shown, refresh=True)
                 time.sleep(REFRESH)

@@ -93,6 +93,15 @@ def test_a_narrow_terminal_loses_columns_and_garbles_none(width):
     assert ("device" in words) == (width >= 100)
 
 
+def test_reasons_without_a_column_have_lines_of_their_own():
+    runs = [RUNNING_RUN, *(run(f"f{i}", "failed", reason=f"E{i} " + "x" * 99) for i in range(9))]
+    lines = drawn(dashboard.view("a", runs, 60, room=20), 60)
+    assert "why" not in lines[1] and len(lines) == 2 + len(runs) + dashboard.REASONS
+    assert lines[-1].startswith("f2: E2 x") and len(lines[-1]) == 60
+    wide = drawn(dashboard.view("a", runs, 200, room=20), 200)
+    assert wide[1].split()[-1] == "why" and len(wide) == 2 + len(runs)
+
+
 def test_progress_is_that_of_the_records(ablation):
     runs = {r.run_id: r for r in progress("tiny", ablation)}
     states = [runs[i].state for i in ("fagan-seed0", "sagan-seed2", "fagan-relativistic-seed2")]
