@@ -64,8 +64,8 @@ publish: $(READY)  ## copy a finished ablation to results/published/, after its 
 bench: $(READY)  ## steps, start-up and evaluation against the released package and the machine
 	@$(PYTHON) -m fagan bench $(if $(QUICK),--quick) $(if $(PUBLISH),--publish)
 
-status: $(READY)  ## what every run is doing
-	@$(PYTHON) -m fagan status $(NAMED)
+status: $(READY)  ## what every run is doing, live; ONCE=1 prints it once, ALL=1 with every run
+	@$(PYTHON) -m fagan status $(ABLATION) $(if $(ONCE),--once) $(if $(ALL),--all)
 
 lab: $(READY)  ## JupyterLab on this machine, at notebooks/
 	@$(PYTHON) -m jupyterlab --notebook-dir=notebooks --ip=127.0.0.1

@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import dataclass
+from functools import cache
 
 from fagan.errors import UserError, nearest
 
@@ -84,6 +85,7 @@ def parse_stages(text: str) -> Stages:
     return Stages(generator, discriminator, output)
 
 
+@cache  # of every run of a plan, again and again
 def stages_of(architecture: str, resolution: int) -> Stages:
     """The stages of a named architecture or of a user's own stage string at a resolution."""
     base = MATCHED.get(architecture, architecture)

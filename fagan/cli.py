@@ -136,14 +136,19 @@ def run(ablation: Ablation, run_id: str, results: Results = RESULTS) -> None:
 
 
 @app.command()
-def status(ablation: Ablation, results: Results = RESULTS) -> None:
-    """What every run of an ablation is doing."""
-    from fagan.status import progress, summary
+def status(
+    ablation: Annotated[str, typer.Argument(help="a planned table; every one if empty")] = "",
+    once: Annotated[bool, typer.Option("--once", help="print the table and end")] = False,
+    every_run: Annotated[
+        bool, typer.Option("--all", help="print all runs and end, however many there are")
+    ] = False,
+    results: Results = RESULTS,
+) -> None:
+    """What every run is doing; on a terminal until all have ended or Ctrl-C, which stops no run."""
+    from fagan import dashboard
 
-    runs = progress(ablation, results)
-    for item in runs:
-        print(f"{item.state:<9} {item.line()}{'  ' + item.reason if item.reason else ''}")
-    print(summary(runs))
+    names = [ablation] if ablation else dashboard.planned_ablations(results)
+    dashboard.show(names, results, once, every_run)
 
 
 @app.command()

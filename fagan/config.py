@@ -178,7 +178,7 @@ class RunConfig:
 
     def identity(self) -> dict[str, Any]:
         """What config.json holds: every field but the local ones (a path is not a result)."""
-        return {k: v for k, v in asdict(self).items() if k not in LOCAL}
+        return {k: v for k, v in vars(self).items() if k not in LOCAL}  # all plain values
 
     @property
     def hash(self) -> str:

@@ -28,7 +28,7 @@ from fagan.records import (
     run_folder,
     write_json,
 )
-from fagan.status import ENDED, Progress, duration, progress, summary
+from fagan.status import ENDED, Progress, Watcher, duration, summary
 
 SNAKEFILE = ROOT / "workflow" / "Snakefile"
 REFRESH = 2.0  # seconds between looks at the records on a terminal
@@ -212,14 +212,19 @@ def _command(
 def _watch(process: subprocess.Popen, ablation: str, results: Path) -> None:
     from rich.console import Console
     from rich.live import Live
-    from rich.text import Text
 
-    console = Console(highlight=False)
+    from fagan import dashboard
+
+    console, watcher = Console(highlight=False), Watcher(ablation, results)
     began = time.monotonic()
     if console.is_terminal:
-        with Live(console=console, refresh_per_second=2, transient=True) as live:
+        with Live(console=console, auto_refresh=False, transient=True) as live:
             while process.poll() is None:
-                live.update(Text("\n".join(_lines(progress(ablation, results), began))))
+                runs = watcher.look()
+                note = f"  {duration(time.monotonic() - began)}{_after_the_runs(runs)}"
+                room = dashboard.room_of(console)
+                shown = dashboard.view(ablation, runs, console.width, room, note)
+                live.update(shown, refresh=True)
                 time.sleep(REFRESH)
         return
     said = 0.0
@@ -227,13 +232,18 @@ def _watch(process: subprocess.Popen, ablation: str, results: Path) -> None:
         time.sleep(0.5)
         if time.monotonic() - said >= REPORT_EVERY:
             said = time.monotonic()
-            print("\n".join(_lines(progress(ablation, results), began)), flush=True)
+            print("\n".join(_lines(watcher.look(), began)), flush=True)
+
+
+def _after_the_runs(runs: list[Progress]) -> str:
+    ended = all(run.state in ENDED for run in runs)
+    return "  rendering the analysis" if ended else ""
 
 
 def _lines(runs: list[Progress], began: float) -> list[str]:
     active = [f"  {run.line()}" for run in runs if run.state == "running"]
-    if not active and all(run.state in ENDED for run in runs):
-        active = ["  rendering the analysis"]
+    if not active and _after_the_runs(runs):
+        active = [_after_the_runs(runs)]
     return [f"{duration(time.monotonic() - began)}  {summary(runs)}", *active]
 
 

@@ -4,6 +4,8 @@ from dataclasses import dataclass
 
 import pandas as pd
 
+from fagan.bench import scale
+
 CELEBA, EPOCHS = 202_599, 12  # the blog's training
 START_UP = "run: command to the first step done"
 
@@ -62,6 +64,9 @@ def _cpu(steps: pd.DataFrame, parts: pd.DataFrame) -> list[Target]:
         (START_UP, 6),
         ("Fréchet distance, 320 features", 0.1),
         ("Fréchet distance, 2048 features", 5),
+        (scale.name_of("plan", scale.PLANNED), 20),
+        (scale.name_of("records", scale.RUNS), 5),
+        (scale.name_of("status", scale.RUNS), 2),
     ):
         values = parts.loc[parts["part"] == part, "value"] if len(parts) else []
         measured = float(values.iloc[0]) if len(values) else None

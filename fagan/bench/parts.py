@@ -2,11 +2,9 @@
 
 import os
 import shutil
-import subprocess
-import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from statistics import median
 
@@ -14,8 +12,9 @@ import torch
 
 from fagan import data, evaluate, faces, models, train
 from fagan.bench.machine import Machine
+from fagan.bench.scale import measure_scale
+from fagan.bench.timing import Parts, fagan, repeated, start_fagan
 from fagan.config import RunConfig
-from fagan.environment import ROOT
 from fagan.errors import UserError
 
 ABLATION = "smoke"
@@ -26,26 +25,12 @@ def measure_parts(machine: Machine, say: Callable[[str], None] = print) -> list[
     """One row per part: median, least and most of some repetitions, with its unit."""
     with tempfile.TemporaryDirectory() as folder, train.threads(machine.threads):
         rows = []
-        for measure in (_data, _evaluation, _instruments, _ablation, _start_up):
+        for measure in (_data, _evaluation, _instruments, _ablation, _start_up, measure_scale):
             for part, unit, values in measure(Path(folder)):
                 row = {"part": part, "value": median(values), "low": min(values)}
                 rows.append(row | {"high": max(values), "unit": unit, "n": len(values)})
                 say(f"{part}: {row['value']:.3g} {unit}")
     return rows
-
-
-def _repeated(work: Callable[[], object], times: int = 5) -> list[float]:
-    """Seconds of each repetition after a first one that does not count."""
-    work()
-    seconds = []
-    for _ in range(times):
-        start = time.perf_counter()
-        work()
-        seconds.append(time.perf_counter() - start)
-    return seconds
-
-
-Parts = Iterator[tuple[str, str, list[float]]]
 
 
 def _data(folder: Path, n: int = 512, batch: int = 32) -> Parts:
@@ -65,9 +50,9 @@ def _data(folder: Path, n: int = 512, batch: int = 32) -> Parts:
             shutil.rmtree(folder / "cache", ignore_errors=True)
             data.load(config, "train")
 
-        rates = [n / seconds for seconds in _repeated(decode, 3)]
+        rates = [n / seconds for seconds in repeated(decode, 3)]
         yield "JPEG of 128 pixels to cached 64", "images/s", rates
-        yield "cached images opened", "s", _repeated(lambda: data.load(config, "train"))
+        yield "cached images opened", "s", repeated(lambda: data.load(config, "train"))
         images = data.load(config, "train").images.clone()
     finally:
         if before is None:
@@ -76,7 +61,7 @@ def _data(folder: Path, n: int = 512, batch: int = 32) -> Parts:
             os.environ["FAGAN_CACHE"] = before
     batches = data.Batches(images, batch, seed=0)
     steps = 200
-    cut = _repeated(lambda: [batches.at(step) for step in range(steps)])
+    cut = repeated(lambda: [batches.at(step) for step in range(steps)])
     yield "batches of 64 pixels", "images/s", [steps * batch / seconds for seconds in cut]
 
 
@@ -88,9 +73,9 @@ def _evaluation(folder: Path, n: int = 1024) -> Parts:
     def sample():
         return evaluate.sample(generator, n, config.latent_size, seed=0)
 
-    yield "sampling fagan, 32 pixels, width 1/4", "images/s", [n / s for s in _repeated(sample, 3)]
+    yield "sampling fagan, 32 pixels, width 1/4", "images/s", [n / s for s in repeated(sample, 3)]
     images, extractor = sample(), evaluate.lite0()
-    seconds = _repeated(lambda: extractor(images), 3)
+    seconds = repeated(lambda: extractor(images), 3)
     yield "Lite0 features at 64 pixels", "images/s", [n / s for s in seconds]
     draws = torch.Generator().manual_seed(0)
     for dim in (320, 2048):
@@ -98,14 +83,14 @@ def _evaluation(folder: Path, n: int = 1024) -> Parts:
             evaluate.statistics(torch.randn(5_000, dim, generator=draws) * scale)
             for scale in (1.0, 1.1)
         )
-        seconds = _repeated(lambda a=a, b=b: evaluate.frechet_distance(a, b), 3)
+        seconds = repeated(lambda a=a, b=b: evaluate.frechet_distance(a, b), 3)
         yield f"Fréchet distance, {dim} features", "s", seconds
     x, y = (torch.randn(5_000, 320, generator=draws) for _ in range(2))
 
     def kernel():
         evaluate.kernel_distance(x, y, generator=torch.Generator().manual_seed(0))
 
-    yield "kernel distance, 5,000 images of 320 features", "s", _repeated(kernel, 3)
+    yield "kernel distance, 5,000 images of 320 features", "s", repeated(kernel, 3)
 
 
 def _instruments(folder: Path, steps: int = 10) -> Parts:
@@ -119,15 +104,15 @@ def _instruments(folder: Path, steps: int = 10) -> Parts:
     def read():
         instruments.gates(), instruments.spectral(), instruments.gradient_norms()
 
-    step = median(_repeated(lambda: train.step_once(state, batches), steps))
-    shares = [100 * seconds / (config.log_every * step) for seconds in _repeated(read, steps)]
+    step = median(repeated(lambda: train.step_once(state, batches), steps))
+    shares = [100 * seconds / (config.log_every * step) for seconds in repeated(read, steps)]
     yield "instruments at every 25th step, fagan, 32 pixels, width 1/4", "% of a step", shares
 
 
 def _ablation(folder: Path) -> Parts:
     """Two short runs, three analysis pages and the report, from nothing."""
     start = time.perf_counter()
-    _fagan("ablations", ABLATION, "--results", str(folder / "ablation"))
+    fagan("ablations", ABLATION, "--results", str(folder / "ablation"))
     yield "smoke ablation, from nothing to its report", "s", [time.perf_counter() - start]
 
 
@@ -136,8 +121,8 @@ def _start_up(folder: Path, times: int = 3) -> Parts:
     results = folder / "start"
     settings = ["steps=4", "log_every=1", "eval_every=4"]
     options = [word for setting in settings for word in ("--set", setting)]
-    _fagan("plan", ABLATION, "--seeds", "1", *options, "--results", str(results))
-    _fagan("prepare", ABLATION, "--results", str(results))
+    fagan("plan", ABLATION, "--seeds", "1", *options, "--results", str(results))
+    fagan("prepare", ABLATION, "--results", str(results))
     run = results / ABLATION / "runs" / RUN
     # file -> what has been done once it is there
     marks = {
@@ -149,7 +134,7 @@ def _start_up(folder: Path, times: int = 3) -> Parts:
     for _ in range(times):
         shutil.rmtree(run, ignore_errors=True)
         start = time.perf_counter()
-        process = _start("run", ABLATION, RUN, "--results", str(results))
+        process = start_fagan("run", ABLATION, RUN, "--results", str(results))
         waiting = dict(marks)
         while waiting:
             for name in [name for name in waiting if (run / name).exists()]:
@@ -160,17 +145,3 @@ def _start_up(folder: Path, times: int = 3) -> Parts:
         process.wait()
     for mark, values in seconds.items():
         yield mark, "s", values
-
-
-def _start(*arguments: str) -> subprocess.Popen:
-    return subprocess.Popen(
-        [sys.executable, "-m", "fagan", *arguments],
-        cwd=ROOT,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
-
-
-def _fagan(*arguments: str) -> None:
-    if _start(*arguments).wait():
-        raise UserError(f"`python -m fagan {' '.join(arguments[:2])}` failed; run it by itself")

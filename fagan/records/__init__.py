@@ -50,6 +50,7 @@ from fagan.records.schema import (
     ablation_folder,
     run_folder,
 )
+from fagan.records.tails import newest_rows
 from fagan.records.writing import RunRecord, refuse_other_config
 
 __all__ = [
@@ -76,6 +77,7 @@ __all__ = [
     "arm_label",
     "damaged",
     "load_runs",
+    "newest_rows",
     "read_json",
     "read_metrics",
     "read_object",

@@ -76,21 +76,29 @@ def read_table(path: Path) -> "pandas.DataFrame | None":
 
     A last line without its end is being written, or was cut short, and is left out.
     """
+    try:
+        frame = parse_table(whole_lines(path), path.stem)
+    except (ValueError, TypeError, OverflowError) as error:  # pandas' own are ValueErrors
+        raise damaged(path, reason(error)) from error
+    return None if frame.empty else frame  # a network without gates; an empty column has no type
+
+
+def parse_table(text: str, name: str) -> "pandas.DataFrame":
+    """The text of a CSV as the table of TABLES that is so called.
+
+    Raises ValueError, TypeError or OverflowError where it holds anything else.
+    """
     import pandas as pd
 
     # pandas 3 reads every digit by itself, and deprecates being asked to
     exact = {} if int(pd.__version__.split(".")[0]) >= 3 else {"float_precision": "round_trip"}
-    columns = TABLES[path.stem]
-    try:
-        text = whole_lines(path)
-        if not text:
-            return None
-        frame = pd.read_csv(io.StringIO(text), **exact).reindex(columns=columns)
-        for column in columns:
-            if column not in _TEXTS:
-                frame[column] = pd.to_numeric(frame[column])
-            elif not frame[column].map(lambda cell: isinstance(cell, str)).all():
-                raise ValueError(f"a {column} that is no text")
-    except (ValueError, TypeError, OverflowError) as error:  # pandas' own are ValueErrors
-        raise damaged(path, reason(error)) from error
-    return None if frame.empty else frame  # a network without gates; an empty column has no type
+    columns = TABLES[name]
+    if not text:
+        return pd.DataFrame(columns=columns)
+    frame = pd.read_csv(io.StringIO(text), low_memory=False, **exact).reindex(columns=columns)
+    for column in columns:
+        if column not in _TEXTS:
+            frame[column] = pd.to_numeric(frame[column])
+        elif not frame[column].map(lambda cell: isinstance(cell, str)).all():
+            raise ValueError(f"a {column} that is no text")
+    return frame

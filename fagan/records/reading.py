@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 from fagan.errors import UserError
 from fagan.files import folder_name
-from fagan.records.checks import read_config, read_environment, read_metrics, read_table
+from fagan.records.checks import read_config, read_environment, read_metrics
 from fagan.records.files import damaged, read_object
+from fagan.records.gathering import gather
 from fagan.records.schema import RESULTS, TABLES, ablation_folder
 
 if TYPE_CHECKING:
@@ -79,31 +80,25 @@ def load_runs(ablation: str, results: Path = RESULTS, run_id: str | None = None)
     plan = _plan(folder / "plan.json")
     asked = [run["run_id"] for run in plan["runs"]]
     begun = sorted(path.parent.name for path in folder.glob("runs/*/config.json"))
-    ids = [i for i in asked if i in begun] if asked else begun
+    ids = begun
     if run_id is not None:
         ids = [i for i in begun if i == run_id]
+    elif asked:
+        there = set(begun)
+        ids = [i for i in asked if i in there]
     if not ids:
         raise UserError(f"no runs under {folder}; `make ablations ABLATION={ablation}` makes them")
-    rows, tables = [], {name: [] for name in TABLES}
+    rows, keys = [], {}
     for run_id in ids:
         run = folder / "runs" / folder_name("run", run_id)
         config, env = read_config(run), read_environment(run)
         metrics = read_metrics(run)
-        key = {"run_id": run_id, "arm": config["arm"], "seed": config["seed"]}
+        keys[run] = {"run_id": run_id, "arm": config["arm"], "seed": config["seed"]}
         flat = {k: v for k, v in env.items() if not isinstance(v, dict | list)}
-        rows.append(key | config | flat | (metrics or {"status": "unfinished"}))
-        for name, frames in tables.items():
-            path = run / f"{name}.csv"
-            frame = read_table(path) if path.exists() else None
-            if frame is not None:
-                for column, value in reversed(key.items()):
-                    frame.insert(0, column, value)
-                frames.append(frame)
+        rows.append(keys[run] | config | flat | (metrics or {"status": "unfinished"}))
     frames = {
-        name: pd.concat(parts, ignore_index=True)
-        if parts
-        else pd.DataFrame(columns=[*key, *columns])
-        for (name, parts), columns in zip(tables.items(), TABLES.values(), strict=True)
+        name: gather({run / f"{name}.csv": key for run, key in keys.items()}, name)
+        for name in TABLES
     }
     arms = tuple(dict.fromkeys(row["arm"] for row in rows))
     labels = {arm: plan["labels"].get(arm) or arm_label(arm) for arm in arms}
