@@ -18,6 +18,7 @@ from fagan.tables.blog import (
     WOBBLE,
     closed_gates,
     comparisons,
+    low_grids,
     read_table,
     train_mode,
 )
@@ -44,6 +45,7 @@ from fagan.tables.instruments import (
     uniform_distance,
     use_by_sign,
 )
+from fagan.tables.offers import offers, train_seconds
 from fagan.tables.scores import (
     SCORE,
     STATUSES,
@@ -63,6 +65,7 @@ from fagan.tables.scores import (
 from fagan.tables.stability import (
     LATE,
     LATE_LOSS,
+    about_trend,
     scores_after,
     stability,
     stability_by_arm,
@@ -119,6 +122,7 @@ __all__ = [
     "Effect",
     "Interval",
     "Spread",
+    "about_trend",
     "alpha_reach",
     "arm_configs",
     "as_html",
@@ -145,8 +149,10 @@ __all__ = [
     "last_instruments",
     "last_spectral",
     "learning_curve",
+    "low_grids",
     "low_pairs",
     "number",
+    "offers",
     "ordered",
     "own_spread",
     "paired_differences",
@@ -170,6 +176,7 @@ __all__ = [
     "summary",
     "throughput",
     "train_mode",
+    "train_seconds",
     "training_seconds",
     "uniform_distance",
     "use_by_sign",

@@ -65,7 +65,8 @@ def comparisons(runs: Runs, metric: str = SCORE) -> pd.DataFrame:
     tables = []
     for group in groups:
         table = group.table(total)
-        label = [_label(runs, *pair) for pair in zip(table["arm"], table["baseline"], strict=True)]
+        pairs = zip(table["arm"], table["baseline"], strict=True)
+        label = [_label(runs, group.subject, *pair) for pair in pairs]
         keys = {"question": group.question, "subject": group.subject, "measure": group.measure}
         tables.append(table.assign(**keys, label=label))
     if not tables:
@@ -74,9 +75,9 @@ def comparisons(runs: Runs, metric: str = SCORE) -> pd.DataFrame:
     return table[[*COLUMNS, *(c for c in table if c not in COLUMNS)]]
 
 
-def _label(runs: Runs, arm: str, baseline: str) -> str:
+def _label(runs: Runs, subject: str, arm: str, baseline: str) -> str:
     if not baseline:
-        return "all runs"
+        return f"{subject}, all runs"
     return f"{runs.labels[arm]} \N{MINUS SIGN} {runs.labels[baseline]}"
 
 

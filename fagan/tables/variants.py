@@ -35,16 +35,22 @@ def differing(one: pd.Series, other: pd.Series) -> set[str]:
     return {name for name in used if one[name] != other[name]}
 
 
+def attention_layers(config: pd.Series) -> tuple[int, int]:
+    """How many full and how many self-attention layers both networks have."""
+    stages = stages_of(config["architecture"], int(config["resolution"]))
+    letters = "".join((*stages.generator, stages.output, *stages.discriminator))
+    return letters.count("F"), letters.count("A")
+
+
 def idle(config: pd.Series) -> set[str]:
     """The fields that say nothing about these networks: they lack the layers to use them."""
-    stages = stages_of(config["architecture"], int(config["resolution"]))
-    letters = (*stages.generator, stages.output, *stages.discriminator)
-    full, self_ = any("F" in x for x in letters), any("+A" in x for x in letters)
+    full, self_ = attention_layers(config)
     unused = set() if full else {"kernel_size", "merge"}
     if not self_:
         unused.add("self_attention")
     if not full and not self_:
         unused |= {"squeeze", "heads", "alpha", "alpha_init", "attention_spectral_norm"}
+    stages = stages_of(config["architecture"], int(config["resolution"]))
     if not any("F" in x for x in stages.discriminator[1:]):  # the image side never has one
         unused.add("batch_norm_discriminator")
     return unused
