@@ -64,6 +64,8 @@ def test_pairs_are_found_by_configuration(many):
     assert tables.released_pairs(arms) == [("m", "d")]
     assert tables.batch_norm_pairs(arms) == [("d", "n")]
     assert tables.low_pairs(arms) == [("d", "o")]
+    assert tables.self_pairs(arms) == [("b", "a")]
+    assert set(tables.full_pairs(arms)) == {("d", "b"), ("d", "c")}
 
 
 def test_equal_parameters_are_counted_not_assumed(many):
@@ -158,8 +160,8 @@ def test_closed_gates_are_shares_of_the_trained_score(many):
     own = closed[(closed["run_id"] == "d-seed0") & (closed["layer"] == "full 4x4")]
     assert own["value"].item() == pytest.approx(100 * 10 / final_score("d", 0))
     assert "k" not in set(closed["arm"])  # frozen: it chose nothing
-    assert tables.low_grids(closed) == ["4x4", "8x8"]
-    row = tables.comparisons(many).query("subject == 'alpha at 4x4 set to 0'").iloc[0]
+    assert tables.low_layers(closed) == ["full 4x4", "full 8x8"]
+    row = tables.comparisons(many).query("subject == 'alpha of full 4x4 set to 0'").iloc[0]
     assert row["n"] == (closed["layer"] == "full 4x4").sum() and row["called"]
 
 
@@ -186,7 +188,7 @@ def test_an_offer_takes_the_speed_of_the_most_similar_arm(few, known):
 
 def test_every_question_has_an_answer_where_the_arms_are_there(many, known):
     found = readings.answers(many, known)
-    assert len(found) == 8
+    assert len(found) == 9
     (many.folder / "tables").mkdir(exist_ok=True)
     for answer in found:
         text = answer.answer + answer.evidence + answer.interval

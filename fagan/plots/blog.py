@@ -8,10 +8,11 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.ticker import FuncFormatter
 
 from fagan.plots.alphas import NETWORKS, layer_styles
 from fagan.plots.axes import floor_line, steps_axis
-from fagan.plots.instruments import interventions, note
+from fagan.plots.instruments import interventions_figure, note
 from fagan.plots.look import INK, METRICS, MUTED, PAPER, arm_styles
 from fagan.plots.studies import field_sizes_figure
 from fagan.records import Runs
@@ -21,7 +22,7 @@ from fagan.tables import (
     final_scores,
     is_pure,
     kernel_pairs,
-    low_grids,
+    low_layers,
     read_table,
     sized_kernel_pairs,
     train_mode,
@@ -49,10 +50,15 @@ def comparison_rows(rows: pd.DataFrame, ax: Axes, runs: Runs) -> Axes:
             ax.plot(points, place + spread, color=color, ls="", ms=6, zorder=3, **look.points)
     ax.axvline(0, color=INK, lw=0.9, zorder=0)
     ax.set_yticks(range(len(rows)), rows["label"])
+    ax.xaxis.set_major_formatter(FuncFormatter(lambda value, _: number_on_axis(value)))
     ax.set_ylim(len(rows) - 0.4, -0.6)
     ax.tick_params(axis="y", size=0)
     ax.grid(axis="y", visible=False)
     return ax
+
+
+def number_on_axis(value: float) -> str:
+    return f"{value:,g}".replace("-", "\N{MINUS SIGN}")
 
 
 def comparisons_figure(rows: pd.DataFrame, runs: Runs, words: str) -> Figure:
@@ -109,6 +115,7 @@ def kernel_sizes(runs: Runs, ax: Axes, metric: str = "fd_lite0") -> Axes:
             ax.axhline(means[arm], color=styles[arm].color, lw=1.3, label=styles[arm].label)
     floor_line(ax, runs, "final", metric, "x")
     ax.set_ylim(bottom=0)
+    ax.yaxis.set_major_formatter(FuncFormatter(lambda value, _: number_on_axis(value)))
     ax.set_xticks(range(1, 8))
     ax.set_xlim(0.6, 7.4)
     ax.set_xlabel("kernel size")
@@ -213,13 +220,11 @@ def coverage_figure(runs: Runs) -> Figure:
 def low_figure(runs: Runs) -> Figure:
     """`interventions` of the layers with few cells, each closed alone."""
     table = interventions_table(runs)
-    grids = tuple(f" {grid}" for grid in low_grids(closed_gates(runs)))
-    own = table[(table["intervention"] == "alpha = 0") & table["layer"].str.endswith(grids)]
+    own = table[table["layer"].isin(low_layers(closed_gates(runs)))]
+    own = own[own["intervention"] == "alpha = 0"]
     if own.empty:
         return note("No generator here was tried with its attention at 4x4 or 8x8 closed.")
-    figure, ax = plt.subplots(figsize=(7, 0.9 + 0.26 * len(own)))
-    interventions(own, ax, runs, "alpha = 0")
-    return figure
+    return interventions_figure(own, runs)
 
 
 def released_figure(rows: pd.DataFrame, runs: Runs) -> Figure:

@@ -7,7 +7,7 @@ import pandas as pd
 from fagan.readings.questions import QUESTIONS
 from fagan.readings.verdicts import Page
 from fagan.records import Runs
-from fagan.tables import comparisons
+from fagan.tables import DASH, comparisons
 
 
 @dataclass(frozen=True)
@@ -15,8 +15,10 @@ class Answer:
     """A question, what this ablation says to it, and where that can be checked.
 
     question: of the blog or the paper. answer: a few words. evidence: sentences with n and an
-    interval, or what it would take. n: the seeds that it rests on, 0 where it is open. page: an
-    analysis notebook's stem. table: the file under tables/ that holds its numbers.
+    interval, or what it would take. n: the fewest seeds that a comparison rests on (runs, where one
+    network is changed after its training), 0 where the question is open. page: an analysis
+    notebook's stem. table: the file under tables/ that holds its numbers. interval: of the first
+    comparison, with its name.
     """
 
     question: str
@@ -72,5 +74,5 @@ def body(answer: Answer) -> str:
 
 def overview(found: list[Answer]) -> pd.DataFrame:
     """The table at the top of the page."""
-    rows = [(a.question, a.answer, a.n or "\N{EN DASH}", a.interval, a.page) for a in found]
+    rows = [(a.question, a.answer, a.n or DASH, a.interval or DASH, a.page) for a in found]
     return pd.DataFrame(rows, columns=["question", "answer", "n", "first interval", "page"])

@@ -1,4 +1,4 @@
-"""The eight questions: each reads the page's comparisons and says what they answer."""
+"""The questions: each reads the page's comparisons and says what they answer."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -23,12 +23,14 @@ from fagan.tables import (
     CHANGE,
     FD,
     LATE,
+    MINUS,
     SOON,
     WOBBLE,
     arm_configs,
     batch_norm_pairs,
     concat_pairs,
     count,
+    full_pairs,
     gate_pairs,
     kernel_pairs,
     last_instruments,
@@ -39,6 +41,7 @@ from fagan.tables import (
     read_table,
     relativistic_pairs,
     released_pairs,
+    self_pairs,
     sized_kernel_pairs,
     stability_by_arm,
 )
@@ -158,15 +161,20 @@ def gates(page: Page) -> Said:
     closed = page.of("gates", measure=CHANGE)
     reach, signs = read_reach(page.runs), read_signs(page.runs)
     evidence = [f"{reach.claim}.", f"{signs.claim}: {signs.text}", _rest(page), _energy(page)]
-    evidence.append(verdict(closed, "generators with every alpha set to 0, change of FD in %"))
+    evidence.append(verdict(closed, "change of FD in %"))
     evidence.append(verdict(page.of("gates", "gate"), "other gates against one learned from 0"))
     evidence.append(missing(page, (gate_pairs, "a frozen gate or one per channel")))
     if closed.empty:
         return Said("No finished run has a gate to read", clean(evidence))
-    mean = closed["mean"].iloc[0]
-    answer = f"Closed, they change FD by {signed(mean)} %"
-    answer += ": they matter" if closed["called"].iloc[0] else ": not shown to matter"
-    return said(answer, evidence, closed)
+    kinds = [
+        f"{row['subject'].partition('(')[2].rstrip(')')} {_percents(row)}"
+        for row in closed.to_dict("records")
+    ]
+    return said(f"FD with all of them closed: {', '.join(kinds)}", evidence, closed)
+
+
+def _percents(row: dict) -> str:
+    return f"{signed(row['mean'])} %" if row["called"] else "no change shown"
 
 
 def _rest(page: Page) -> str:
@@ -219,23 +227,24 @@ def receptive_fields(page: Page) -> Said:
 def low_resolution(page: Page) -> Said:
     closed = page.of("low resolution", measure=CHANGE)
     trained = page.of("low resolution", "trained without")
-    evidence = [verdict(closed, "change of FD in % with these gates closed")]
+    evidence = [verdict(closed, "change of FD in %")]
     evidence.append(verdict(trained, "trained with it, against convolutions there"))
     evidence.append(missing(page, (low_pairs, "the same network trained without it")))
     if closed.empty and trained.empty:
         return Said(OPEN, clean(evidence))
     used = [
-        f"{row['subject'].removeprefix('alpha at ').removesuffix(' set to 0')} "
-        + (f"{signed(row['mean'])} %" if row["called"] else "not shown")
+        f"{row['subject'].removeprefix('alpha of ').removesuffix(' set to 0')} {_percents(row)}"
         for row in closed.to_dict("records")
     ]
-    answer = f"FD without it: {', '.join(used)}" if used else better(trained, "Attending there")
+    answer = better(trained, "Attending there")
+    if used:
+        answer = f"FD with it closed: {', '.join(used)}"
     return said(answer, evidence, closed if len(closed) else trained)
 
 
 def released(page: Page) -> Said:
     evidence = [
-        verdict(page.of("released", "samples in train mode"), "samples in train mode, FD in %"),
+        verdict(page.of("released", "samples in train mode"), "change of FD in %"),
         verdict(page.of("released", "spectral norm"), "its spectral norm"),
         verdict(page.of("released", "batch norm in D"), "batch norm in D"),
         _norms(page),
@@ -255,6 +264,33 @@ def released(page: Page) -> Said:
         for subject, own in rows.groupby("subject", sort=False)
     ]
     return said(capital("; ".join(short)), evidence, rows)
+
+
+def attention(page: Page) -> Said:
+    between, full = (
+        page.of("attention", subject)
+        for subject in ("attention between convolutions", "full attention")
+    )
+    evidence = [
+        verdict(between, "attention between convolutions against none"),
+        verdict(full, "full attention in place of it"),
+        missing(page, (self_pairs, "SAGAN against DCGAN"), (full_pairs, "FAGAN against SAGAN")),
+        "At equal size are the arms called wide; the others have fewer parameters than FAGAN.",
+    ]
+    rows = page.of("attention")
+    if rows.empty:
+        return Said(OPEN, clean(evidence))
+    called = rows[rows["called"]]
+    answer = "Neither SAGAN's attention nor FAGAN's is shown to change the score"
+    if len(called):
+        words = [
+            f"{row['label'].partition(MINUS)[0].strip()} scores "
+            f"{'better' if row['mean'] < 0 else 'worse'} than "
+            f"{row['label'].partition(MINUS)[2].strip()}"
+            for row in called.to_dict("records")
+        ]
+        answer = listed(words)
+    return said(answer, evidence, rows)
 
 
 def _norms(page: Page) -> str:
@@ -284,4 +320,9 @@ QUESTIONS = (
     ),
     Question("Does attention at 4x4 and 8x8 do anything?", low_resolution, "attention"),
     Question("What do the released code's defects change?", released, "samples"),
+    Question(
+        "Does attention between convolutions help (SAGAN), and full attention more (FAGAN)?",
+        attention,
+        "comparison",
+    ),
 )

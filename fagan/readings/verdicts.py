@@ -53,6 +53,7 @@ def verdict(rows: pd.DataFrame, what: str) -> str:
         return ""
     each = "; ".join(
         f"{row['label']} {signed(row['mean'])} {span(row['low'], row['high'])}, n = {row['n']}"
+        + ("" if row["baseline"] else " runs")
         + _called(row)
         for row in rows.to_dict("records")
     )

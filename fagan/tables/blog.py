@@ -20,12 +20,14 @@ SUBJECTS = (
     ("kernels", "equal width", variants.kernel_pairs),
     ("kernels", "equal parameters", variants.sized_kernel_pairs),
     ("one layer", "equal steps", variants.pure_pairs),
-    ("stability", "loss", variants.relativistic_pairs),
+    ("stability", "relativistic loss", variants.relativistic_pairs),
     ("gates", "gate", variants.gate_pairs),
     ("concatenation", "merge", variants.concat_pairs),
     ("low resolution", "trained without", variants.low_pairs),
     ("released", "spectral norm", variants.released_pairs),
     ("released", "batch norm in D", variants.batch_norm_pairs),
+    ("attention", "attention between convolutions", variants.self_pairs),
+    ("attention", "full attention", variants.full_pairs),
 )
 COLUMNS = ["question", "subject", "measure", "label", *CONTRASTS]
 
@@ -58,7 +60,7 @@ def comparisons(runs: Runs, metric: str = SCORE) -> pd.DataFrame:
 
     comparisons counts all rows with two values or more, and the intervals are corrected for them
     all. arm "all" with no baseline: the mean over the finished runs of every arm that has the
-    subject, each run one value, against 0; a change of one and the same network.
+    subject, each run one value, against 0: a change of one and the same network.
     """
     groups = list(_groups(runs, metric))
     total = sum(group.size for group in groups)
@@ -77,7 +79,7 @@ def comparisons(runs: Runs, metric: str = SCORE) -> pd.DataFrame:
 
 def _label(runs: Runs, subject: str, arm: str, baseline: str) -> str:
     if not baseline:
-        return f"{subject}, all runs"
+        return subject
     return f"{runs.labels[arm]} \N{MINUS SIGN} {runs.labels[baseline]}"
 
 
@@ -94,11 +96,13 @@ def _groups(runs: Runs, metric: str) -> Iterator[Group]:
             steady = steady.assign(value=100 * steady["wobble"].where(steady["status"] == "done"))
             yield Group(question, subject, WOBBLE, steady, pairs)
     closed = closed_gates(runs)
-    every = closed[closed["layer"] == EVERY]
-    yield Group("gates", "all alphas set to 0", CHANGE, every)
-    for grid in low_grids(closed):
-        own = closed[closed["layer"].str.endswith(f" {grid}")]
-        yield Group("low resolution", f"alpha at {grid} set to 0", CHANGE, own)
+    full = closed["arm"].map(lambda arm: variants.attention_layers(arms.loc[arm])[0] > 0)
+    every = closed["layer"] == EVERY
+    for kind, rows in (("full", every & full), ("self", every & ~full)):
+        yield Group("gates", f"all alphas set to 0 ({kind} attention)", CHANGE, closed[rows])
+    for layer in low_layers(closed):
+        own = closed[closed["layer"] == layer]
+        yield Group("low resolution", f"alpha of {layer} set to 0", CHANGE, own)
     yield Group("released", "samples in train mode", CHANGE, train_mode(runs))
 
 
@@ -126,11 +130,14 @@ def closed_gates(runs: Runs) -> pd.DataFrame:
     return frame[["run_id", "arm", "seed", "layer", "value"]].reset_index(drop=True)
 
 
-def low_grids(closed: pd.DataFrame) -> list[str]:
-    """The grids of at most LOW cells a side that some generator attends on: 4x4, 8x8."""
-    grids = {layer.rpartition(" ")[2] for layer in closed["layer"] if layer != EVERY}
-    side = {grid: int(grid.partition("x")[0]) for grid in grids if grid.partition("x")[0].isdigit()}
-    return sorted((grid for grid in side if side[grid] <= variants.LOW), key=side.get)
+def low_layers(closed: pd.DataFrame) -> list[str]:
+    """The layers of at most LOW cells a side in `closed_gates`, by size: "full 4x4", "self 8x8"."""
+    sides = {}
+    for layer in closed["layer"].unique():
+        side = layer.rpartition(" ")[2].partition("x")[0]
+        if side.isdigit() and int(side) <= variants.LOW:
+            sides[layer] = int(side)
+    return sorted(sides, key=lambda layer: (sides[layer], layer))
 
 
 TRAIN_MODE = "train_mode.csv"

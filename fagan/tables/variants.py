@@ -1,6 +1,6 @@
 """Arms by what they are, not by what they are called: which two differ in one thing alone?"""
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import fields
 from itertools import permutations
 
@@ -62,6 +62,14 @@ def is_pure(config: pd.Series) -> bool:
     return {*stages.generator, *stages.discriminator, stages.output} == {"F"}
 
 
+def plain_arms(arms: pd.DataFrame) -> pd.DataFrame:
+    """Those whose layers are as the blog's and the package's are by default."""
+    kept = pd.Series(True, index=arms.index)
+    for name in ("merge", "alpha", "self_attention", "kernel_size", "batch_norm_discriminator"):
+        kept &= arms[name] == DEFAULTS[name]
+    return arms[kept]
+
+
 def pairs_in(arms: pd.DataFrame, *names: str) -> Iterator[Pair]:
     """Ordered pairs of arms that differ in all these fields and in no other."""
     for one, other in permutations(arms.index, 2):
@@ -98,22 +106,37 @@ def equal_size(arms: pd.DataFrame, one: str, other: str) -> bool:
 
 def pure_pairs(arms: pd.DataFrame) -> list[Pair]:
     """Networks of full attention alone against DCGAN and the package's SAGAN, of any width."""
-    pure = [
-        name
-        for name, arm in arms.iterrows()
-        if is_pure(arm) and arm["kernel_size"] == DEFAULTS["kernel_size"]
-    ]
-    without = [
-        name
-        for name, arm in arms.iterrows()
-        if arm["architecture"] in ("dcgan", "sagan", *MATCHED)
-        and arm["self_attention"] == "package"
-    ]
+    plain = plain_arms(arms)
+    without = plain.index[plain["architecture"].isin(["dcgan", "sagan", *MATCHED])]
     return [
         (one, other)
-        for one in pure
+        for one, arm in plain.iterrows()
         for other in without
-        if differing(arms.loc[one], arms.loc[other]) <= {"architecture", "width"}
+        if is_pure(arm) and differing(arm, plain.loc[other]) <= {"architecture", "width"}
+    ]
+
+
+def self_pairs(arms: pd.DataFrame) -> list[Pair]:
+    """SAGAN's claim: the package's SAGAN against DCGAN, as wide and as large."""
+    return _architectures(arms, ("sagan",), ("dcgan",)) + _architectures(
+        arms, ("sagan-wide",), ("dcgan-wide",)
+    )
+
+
+def full_pairs(arms: pd.DataFrame) -> list[Pair]:
+    """The blog's claim: the released FAGAN against SAGAN, as wide and as large."""
+    return _architectures(arms, ("fagan",), ("sagan", "sagan-wide"))
+
+
+def _architectures(
+    arms: pd.DataFrame, ours: Collection[str], theirs: Collection[str]
+) -> list[Pair]:
+    """Pairs of these architectures that differ in nothing else, their options as by default."""
+    plain = plain_arms(arms)
+    return [
+        (one, other)
+        for one, other in pairs_in(plain, "architecture")
+        if plain.loc[one, "architecture"] in ours and plain.loc[other, "architecture"] in theirs
     ]
 
 
