@@ -203,7 +203,7 @@ def test_what_is_not_there_is_said_with_its_command(few, known):
     found = readings.answers(few, known)
     by_question = {answer.question: answer for answer in found}
     concat = next(a for q, a in by_question.items() if "oncatenating" in q)
-    assert concat.n == 0 and concat.answer == "Open at this size"
+    assert concat.n == 0 and concat.answer == "Open: no arm here concatenates its paths"
     assert "`make ablations ABLATION=overnight`" in concat.evidence
     assert "hours of training" in concat.evidence
     bare = readings.answers(few)

@@ -46,7 +46,7 @@ from fagan.tables import (
     stability_by_arm,
 )
 
-OPEN = "Open at this size"
+OPEN = "Open: no arm here "
 
 
 @dataclass(frozen=True)
@@ -73,7 +73,7 @@ def kernels(page: Page) -> Said:
     if rows.empty:
         sizes = sorted({int(k) for k in arm_configs(page.runs)["kernel_size"]})
         evidence.insert(0, f"Full attention has one kernel here, of {listed(sizes)}.")
-        return Said(OPEN, clean(evidence))
+        return Said(OPEN + "has another kernel size", clean(evidence))
     evidence.insert(0, "Convolution and attention of a layer share the kernel size.")
     calls = rows[rows["called"]]
     answer = f"No kernel size is shown to matter, in {len(rows)} comparisons"
@@ -90,8 +90,14 @@ def kernels(page: Page) -> Said:
 def one_layer(page: Page) -> Said:
     steps, soon = page.of("one layer", measure=FD), page.of("one layer", measure=SOON)
     if steps.empty:
-        return Said(OPEN, [missing(page, (pure_pairs, "a network of full attention alone"))])
+        return Said(
+            OPEN + "is of full attention alone",
+            [missing(page, (pure_pairs, "a network of full attention alone"))],
+        )
     evidence = [verdict(steps, "equal steps"), _images(page), verdict(soon, "equal seconds")]
+    if len(soon):
+        made = count(page.runs.runs["n_track"].max())
+        evidence.append(f"A score after so many seconds is one along the curve, of {made} images.")
     sizes = arm_configs(page.runs)["parameters"]
     ratios = [
         f"{page.runs.labels[other]} {percent(sizes[other] / sizes[arm])}"
@@ -129,9 +135,8 @@ def steadier(page: Page) -> Said:
     wobble = page.of("stability", measure=WOBBLE)
     final = page.of("stability", measure=FD)
     if final.empty:
-        return Said(
-            OPEN, [missing(page, (relativistic_pairs, "a relativistic loss and its plain"))]
-        )
+        lacks = (relativistic_pairs, "a relativistic loss and its plain")
+        return Said(OPEN + "has a relativistic loss", [missing(page, lacks)])
     table = stability_by_arm(page.runs).set_index("arm")
     evidence = [
         f"Stable is called what wobbles little: the standard deviation of FD-Lite0 about its own "
@@ -147,7 +152,7 @@ def steadier(page: Page) -> Said:
             f"{number(one['worst'])} and {number(two['worst'])}; late deviation of the generator's "
             f"loss {number(one['loss_g_sd'], 2)} and {number(two['loss_g_sd'], 2)}, of the "
             f"discriminator's {number(one['loss_d_sd'], 2)} and {number(two['loss_d_sd'], 2)} "
-            "(two losses have two scales)."
+            "(two losses have two scales; `tables/stability.csv`)."
         )
     called = wobble[wobble["called"]]
     answer = "Not shown to be stabler"
@@ -203,7 +208,8 @@ def _energy(page: Page) -> str:
 def concatenation(page: Page) -> Said:
     rows = page.of("concatenation")
     if rows.empty:
-        return Said(OPEN, [missing(page, (concat_pairs, "concatenated paths against a gate"))])
+        lacks = (concat_pairs, "concatenated paths against a gate")
+        return Said(OPEN + "concatenates its paths", [missing(page, lacks)])
     return said(better(rows, "Concatenating"), [verdict(rows, "concatenated")], rows)
 
 
@@ -231,7 +237,7 @@ def low_resolution(page: Page) -> Said:
     evidence.append(verdict(trained, "trained with it, against convolutions there"))
     evidence.append(missing(page, (low_pairs, "the same network trained without it")))
     if closed.empty and trained.empty:
-        return Said(OPEN, clean(evidence))
+        return Said(OPEN + "attends there", clean(evidence))
     used = [
         f"{row['subject'].removeprefix('alpha of ').removesuffix(' set to 0')} {_percents(row)}"
         for row in closed.to_dict("records")
@@ -256,7 +262,7 @@ def released(page: Page) -> Said:
     ]
     rows = page.of("released")
     if rows.empty:
-        return Said(OPEN, clean(evidence))
+        return Said(OPEN + "has them, or weights to sample", clean(evidence))
     short = [
         f"{subject} {signed(own['mean'].iloc[0])}{' %' if own['measure'].iloc[0] == CHANGE else ''}"
         if own["called"].any()
@@ -279,7 +285,7 @@ def attention(page: Page) -> Said:
     ]
     rows = page.of("attention")
     if rows.empty:
-        return Said(OPEN, clean(evidence))
+        return Said(OPEN + "differs in its attention alone", clean(evidence))
     called = rows[rows["called"]]
     answer = "Neither SAGAN's attention nor FAGAN's is shown to change the score"
     if len(called):
@@ -309,7 +315,7 @@ QUESTIONS = (
         "Can attention generalise to k\N{MULTIPLICATION SIGN}k convolutions?", kernels, "comparison"
     ),
     Question("Can one layer extract features and attend at once?", one_layer, "comparison"),
-    Question("Does the relativistic loss train stabler?", steadier, "comparison", "stability.csv"),
+    Question("Does the relativistic loss train stabler?", steadier, "comparison"),
     Question("What do the trained alphas reveal?", gates, "alpha"),
     Question("Would concatenating the two paths be better than a gate?", concatenation, "alpha"),
     Question(

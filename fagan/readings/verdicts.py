@@ -52,7 +52,7 @@ def verdict(rows: pd.DataFrame, what: str) -> str:
     if rows.empty:
         return ""
     each = "; ".join(
-        f"{row['label']} {signed(row['mean'])} {span(row['low'], row['high'])}, n = {row['n']}"
+        f"{row['label']}: {signed(row['mean'])} {span(row['low'], row['high'])}, n = {row['n']}"
         + ("" if row["baseline"] else " runs")
         + _called(row)
         for row in rows.to_dict("records")
