@@ -10,6 +10,7 @@ from fagan.records import Runs
 from fagan.tables import CHANGE, WOBBLE, arm_configs, count, number, offers, span
 from fagan.tables.variants import Pair
 
+OPEN = "Open: no arm here "
 Wanted = tuple[Callable[[pd.DataFrame], list[Pair]], str]
 
 
