@@ -21,7 +21,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from fagan.config import RunConfig, UserError, unknown
 from fagan.environment import ROOT
@@ -32,11 +32,15 @@ from fagan.records import (
     RESULTS,
     SCHEMA,
     ablation_folder,
+    arm_label,
     read_json,
     refuse_other_config,
     run_folder,
     write_json,
 )
+
+if TYPE_CHECKING:
+    import pandas
 
 TABLES = ROOT / "notebooks" / "ablations"
 MOST_SEEDS = 1_000
@@ -205,6 +209,26 @@ def configs(
                 "their scores could not be compared; make two tables"
             )
     return runs
+
+
+def known_arms() -> "pandas.DataFrame":
+    """A row per arm of every table that needs no images of the user's own.
+
+    ablation, arm, label, seeds (how many) and every field of its configuration.
+    """
+    import pandas as pd
+
+    rows = []
+    for name in table_names():
+        table = load_table(name)
+        if table.baseline.get("data") == "folder":
+            continue
+        for run in configs(table, seeds=[0]):
+            label = table.labels.get(run.arm) or arm_label(run.arm)
+            rows.append(
+                {"ablation": name, "label": label, "seeds": len(table.seeds), **asdict(run)}
+            )
+    return pd.DataFrame(rows)
 
 
 def _data_settings(table: Table, data_path: str) -> dict[str, str]:

@@ -319,6 +319,58 @@ def test_the_floor_falls_and_the_line_is_the_least_squares_one(sides):
     assert ends["10 % of another kind"] > ends["real images"]
 
 
+# What the released code's habits change
+
+
+def test_train_mode_changes_the_images_and_not_the_network(runs, networks):
+    run = networks["fagan"]
+    before = {name: tensor.clone() for name, tensor in run.generator.state_dict().items()}
+    own = replace(run, config=run.config.with_(n_intervene=60))
+    row = studies.train_mode_scores(runs, [own], batch=20).iloc[0]
+    assert row["n_fake"] == 60 and row["run_id"] == "fagan-seed0" and row["batch"] == 20
+    images = [
+        evaluate.sample(run.generator, 60, 128, studies.released.EVALUATION_SEED, 20, train_mode=m)
+        for m in (False, True)
+    ]
+    real = data.load(run.config, "reference")
+    reference = evaluate.reference(real, run.config.n_real, evaluate.lite0())
+    for made, name in zip(images, ("fd_eval", "fd_train"), strict=True):
+        found = evaluate.score(made, reference, evaluate.lite0(), kid=False)["fd_lite0"]
+        assert row[name] == pytest.approx(found, rel=1e-4)
+    assert row["fd_eval"] != pytest.approx(row["fd_train"], rel=1e-3)
+    after = run.generator.state_dict()
+    assert all(torch.equal(before[name], after[name]) for name in before)
+    assert not run.generator.training
+
+
+def test_an_image_of_train_mode_depends_on_its_neighbours(networks):
+    generator = networks["fagan"].generator
+    whole, parts = (
+        evaluate.sample(generator, 8, 128, 0, batch, train_mode=True) for batch in (8, 4)
+    )
+    assert (whole.int() - parts.int()).abs().max() > 1
+    whole, parts = (evaluate.sample(generator, 8, 128, 0, batch) for batch in (8, 4))
+    assert (whole.int() - parts.int()).abs().max() <= 1
+
+
+def test_the_released_norm_against_weights_whose_norms_are_known(networks):
+    run = networks["dcgan"]
+    generator = build(run.config)[0].eval()
+    layer = generator.stages[0][0]
+    inputs, outputs = layer.weight.shape[:2]
+    one = torch.zeros(layer.weight.shape)
+    one[:16, 0] = torch.eye(16).reshape(16, 4, 4)  # one output, sixteen orthogonal kernels
+    with torch.no_grad():
+        layer.parametrizations.weight.original.copy_(one)
+    table = studies.released_norms([replace(run, generator=generator)])
+    first = table.iloc[0]
+    # along the outputs it is one row of norm 4, along the inputs sixteen orthonormal ones
+    assert first["ratio"] == pytest.approx(1 / 4)
+    assert (first["inputs"], first["outputs"]) == (inputs, outputs)
+    assert len(table) == 3  # the output layer has no spectral norm
+    assert table["ratio"].gt(0).all()
+
+
 def test_nothing_to_study_gives_empty_frames(runs):
     nothing = replace(runs, runs=runs.runs[runs.runs["arm"] == "lost"], arms=("lost",))
     assert studies.networks(nothing) == []
@@ -327,5 +379,7 @@ def test_nothing_to_study_gives_empty_frames(runs):
         studies.sign_flips([], None),
         studies.discriminator_fields([], None),
         studies.generator_reach([]),
+        studies.released_norms([]),
+        studies.train_mode_scores(nothing, []),
     ):
         assert isinstance(frame, pd.DataFrame) and frame.empty and len(frame.columns) > 5

@@ -248,11 +248,30 @@ def test_sentences_say_n_and_do_not_decide_on_overlap(runs):
     assert "overlap, so the order of the two is not settled" in readings.read_scores(near).text
 
 
-def test_differences_tell_chance(runs):
-    reading = readings.read_differences(tables.paired_differences(runs), runs.labels)
-    assert reading.claim == "1 of 2 arms are below SAGAN in every seed"
+def test_differences_say_what_was_called_and_what_could_have_been_seen(runs):
+    table = tables.paired_differences(runs)
+    reading = readings.read_differences(table, runs.labels)
+    rows = table.set_index("arm")
+    assert list(rows["called"]) == [True, True, False]
+    assert reading.claim == "At equal seeds FAGAN is below SAGAN and DCGAN is above SAGAN"
+    low, high = rows.loc["fagan", ["corrected_low", "corrected_high"]]
+    assert f"FAGAN \u221211.0 {tables.span(low, high)}, n = 2" in reading.text
+    assert "corrected for 2 comparisons" in reading.text
     assert "1 of these 2 comparisons would still agree" in reading.text  # 2 x 0.5
     assert "One shared seed, which shows no spread: FAGAN relativistic" in reading.text
+
+
+def test_no_difference_is_said_with_what_could_have_been_seen(runs):
+    frame = runs.runs[runs.runs["arm"].isin(["dcgan", "sagan", "fagan"])]
+    noise = {0: 5.0, 1: -9.0, 2: 2.0}
+    moved = frame["fd_lite0"] + frame["seed"].map(noise) * (frame["arm"] == "fagan")
+    close = replace(runs, runs=frame.assign(fd_lite0=moved), arms=("dcgan", "sagan", "fagan"))
+    table = tables.paired_differences(close)
+    reading = readings.read_differences(table, runs.labels)
+    assert not table["called"].any() and reading.claim == "No arm is shown to differ from SAGAN"
+    seen = tables.number(table["detectable"].max())
+    assert f"no difference was found, and n = 2 could have seen one of {seen}." in reading.text
+    assert table["detectable"].max() > table["mean"].abs().max()
 
 
 def test_mixed_sources_are_marked(runs):

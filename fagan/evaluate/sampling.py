@@ -11,14 +11,15 @@ from fagan.evaluate.distances import NotFinite
 
 
 @contextmanager
-def evaluating(network: nn.Module):
+def evaluating(network: nn.Module, train_mode: bool = False):
     """Eval mode; afterwards each submodule's mode and every parameter and buffer is as before.
 
-    Buffers too, because the released spectral norm takes a step in eval mode as well.
+    Buffers too, because the released spectral norm takes a step in eval mode as well. train_mode:
+    as the released code draws its samples, in the mode of training.
     """
     modes = {module: module.training for module in network.modules()}
     before = {name: tensor.detach().clone() for name, tensor in _tensors(network)}
-    network.eval()
+    network.train(train_mode)
     try:
         yield network
     finally:
@@ -38,20 +39,22 @@ def sample(
     seed: int,
     batch: int = 64,
     device: str = "cpu",
+    train_mode: bool = False,
 ) -> Tensor:
     """n images of a generator as uint8 (n, 3, R, R), on the CPU.
 
     The generator takes latents (B, latent_size) and returns floats (B, 3, R, R) in [-1, 1]; what
     lies outside is clamped. Image i depends on (seed, i) alone, neither on n nor on the batch, up
     to float rounding (seldom one grey level). Training does not notice: the latents come from a
-    generator of their own, and modes and buffers are put back.
+    generator of their own, and modes and buffers are put back. In train_mode batch norm takes its
+    statistics from the batch, so that an image depends on its neighbours.
 
     Raises NotFinite (a ValueError) where the generator returns NaN or infinity.
     """
     latents = draw_latents(n, latent_size, seed)
     images = []
     # cached: spectral norm divides its weights once, not once a batch
-    with torch.no_grad(), evaluating(generator), parametrize.cached():
+    with torch.no_grad(), evaluating(generator, train_mode), parametrize.cached():
         for z in latents.split(batch):
             made = generator(z.to(device)).float()
             if not torch.isfinite(made).all():

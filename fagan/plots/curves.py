@@ -149,14 +149,18 @@ def _seeds(ax: Axes, row: int, points: np.ndarray, look: ArmStyle) -> None:
 
 
 def differences(table: pd.DataFrame, ax: Axes, runs: Runs) -> Axes:
-    """tables.paired_differences: every shared seed a point, the mean a bar, the interval a line."""
+    """tables.paired_differences: every shared seed a point, the mean a bar, the interval a line.
+
+    The interval is the one that decides: corrected for the comparisons of the table.
+    """
     styles = arm_styles(runs)
     each = [column for column in table if column.startswith("seed ")]
     for row, arm in enumerate(table.to_dict("records")):
         look = styles[arm["arm"]]
         points = np.array([arm[column] for column in each], dtype=float)
         points = points[np.isfinite(points)]
-        ax.plot([arm["low"], arm["high"]], [row, row], color=look.color, lw=1.4, zorder=1)
+        ends = [arm["corrected_low"], arm["corrected_high"]]
+        ax.plot(ends, [row, row], color=look.color, lw=1.4, zorder=1)
         _seeds(ax, row, points, look)
         if not len(points):
             ax.annotate("no shared finished seed", (0, row), va="center", fontsize=8, color=MUTED)

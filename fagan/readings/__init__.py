@@ -5,6 +5,7 @@ n, and they say what n seeds cannot show.
 """
 
 from fagan.readings.alphas import read_reach, read_signs
+from fagan.readings.answers import Answer, answers, answers_table, body, heading, overview
 from fagan.readings.instruments import (
     read_interventions,
     read_sign_use,
@@ -39,9 +40,15 @@ __all__ = [
     "NOTHING",
     "NO_IMAGES",
     "NO_WEIGHTS",
+    "Answer",
     "Reading",
+    "answers",
+    "answers_table",
+    "body",
     "caveats",
+    "heading",
     "made_with",
+    "overview",
     "percent",
     "protocol",
     "read_coherence_test",

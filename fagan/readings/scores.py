@@ -13,6 +13,7 @@ from fagan.tables import (
     floor,
     number,
     seeds,
+    span,
     summary,
 )
 
@@ -68,34 +69,92 @@ def read_scores(runs: Runs, metric: str = SCORE) -> Reading:
 
 
 def read_differences(differences: pd.DataFrame, labels: dict[str, str]) -> Reading:
-    """Which arms differ from the baseline in every seed, and what that is worth at this n."""
+    """Which arms are shown to differ from the baseline, and what this n could not have seen."""
     paired = differences[differences["n"] > 0] if len(differences) else differences
     if paired.empty:
         return Reading("Nothing to compare yet", "No arm shares a finished seed with the baseline.")
     base = labels.get(paired["baseline"].iloc[0]) or arm_label(paired["baseline"].iloc[0])
     single, paired = paired[paired["n"] == 1], paired[paired["n"] > 1]
-    below = paired[paired["below"] == paired["n"]].sort_values("mean")
-    above = paired[paired["below"] == 0].sort_values("mean", ascending=False)
-
-    def named(rows):
-        signed = [
-            f"{r.label} ({'+' if r.mean > 0 else ''}{number(r.mean)}, n = {r.n})"
-            for r in rows.itertuples()
-        ]
-        return "; ".join(signed) or "no arm"
-
     parts = []
     if len(paired):
-        chance = (2.0 ** (1 - paired["n"].astype(float))).sum()
-        parts = [
-            f"Below {base} in every shared seed: {named(below)}. Above it in every one: "
-            f"{named(above)}. With no true difference at all, {chance:.3g} of these "
-            f"{len(paired)} comparisons would still agree in sign over their seeds."
-        ]
+        parts = [_called(paired, base), _agreeing(paired, base)]
     if len(single):
-        parts.append(f"One shared seed, which shows no spread: {named(single)}.")
-    claim = f"{len(below)} of {len(paired)} arms are below {base} in every seed"
-    return Reading(claim if len(paired) else "One shared seed is no comparison", " ".join(parts))
+        parts.append(f"One shared seed, which shows no spread: {_named(single)}.")
+    return Reading(_differing(paired, base), " ".join(parts))
+
+
+def _differing(paired: pd.DataFrame, base: str) -> str:
+    if paired.empty:
+        return "One shared seed is no comparison"
+    called = paired[paired["called"]]
+    if called.empty:
+        return f"No arm is shown to differ from {base}"
+    words = [
+        f"{', '.join(own['label'])} {'is' if len(own) == 1 else 'are'} {side} {base}"
+        for side, own in (
+            ("below", called[called["mean"] < 0]),
+            ("above", called[called["mean"] > 0]),
+        )
+        if len(own)
+    ]
+    return f"At equal seeds {' and '.join(words)}"
+
+
+def _called(paired: pd.DataFrame, base: str) -> str:
+    """The calls with their intervals, and the size that was out of reach for the others."""
+    called, rest = paired[paired["called"]], paired[~paired["called"]]
+    parts = []
+    if len(called):
+        named = "; ".join(
+            f"{row['label']} {signed(row['mean'])} "
+            f"{span(row['corrected_low'], row['corrected_high'])}, n = {row['n']}"
+            + ("" if row["alone"] else ", if all arms spread alike")
+            for row in called.to_dict("records")
+        )
+        parts.append(f"A difference is called for {named}.")
+    if rest["detectable"].notna().any():
+        parts.append(f"For {_listed(rest['label'])} {nothing_found(rest)}.")
+    elif len(rest):
+        parts.append(f"For {_listed(rest['label'])} nothing is known of the spread.")
+    parts.append(
+        f"Intervals are corrected for {int(paired['comparisons'].max())} comparisons at equal "
+        "seeds, and their spread is that of all arms."
+    )
+    return " ".join(parts)
+
+
+def nothing_found(rows: pd.DataFrame) -> str:
+    """The words for what was not called: what so few seeds could have seen, the largest if many."""
+    worst = rows.loc[rows["detectable"].idxmax()]
+    return (
+        f"no difference was found, and n = {int(worst['n'])} could have seen one of "
+        f"{number(worst['detectable'])}"
+    )
+
+
+def signed(value: float) -> str:
+    return f"{'+' if value > 0 else ''}{number(value)}"
+
+
+def _listed(labels: pd.Series) -> str:
+    *first, last = labels
+    return f"{', '.join(first)} and {last}" if first else last
+
+
+def _agreeing(paired: pd.DataFrame, base: str) -> str:
+    below = paired[paired["below"] == paired["n"]].sort_values("mean")
+    above = paired[paired["below"] == 0].sort_values("mean", ascending=False)
+    chance = (2.0 ** (1 - paired["n"].astype(float))).sum()
+    return (
+        f"Below {base} in every shared seed: {_named(below)}. Above it in every one: "
+        f"{_named(above)}. With no true difference at all, {chance:.3g} of these "
+        f"{len(paired)} comparisons would still agree in sign over their seeds."
+    )
+
+
+def _named(rows: pd.DataFrame) -> str:
+    named = [f"{r.label} ({signed(r.mean)}, n = {r.n})" for r in rows.itertuples()]
+    return "; ".join(named) or "no arm"
 
 
 def read_ties(runs: Runs) -> Reading:

@@ -6,6 +6,7 @@
 | does the sign of an alpha mean anything? | `sign_flips` |
 | how far does each layer reach? | `discriminator_fields`, `generator_reach` |
 | may one trust the scores? | `degradations`, `floor_curve`, `extrapolations` |
+| what do the released code's habits change? | `train_mode_scores`, `released_norms` |
 
 Each returns a tidy frame (images and maps as arrays in its cells) that depends on weights, data and
 seed alone. A run without weights, as published ablations and older records have them, is left out
@@ -22,6 +23,7 @@ from fagan.studies.metrics import (
     real_images,
 )
 from fagan.studies.networks import Networks, networks, recorded_config, some_real, without_weights
+from fagan.studies.released import released_norms, train_mode_scores
 
 __all__ = [
     "POINTS",
@@ -36,7 +38,9 @@ __all__ = [
     "networks",
     "real_images",
     "recorded_config",
+    "released_norms",
     "sign_flips",
     "some_real",
+    "train_mode_scores",
     "without_weights",
 ]

@@ -76,3 +76,26 @@ def sign_agreement(runs: Runs) -> pd.DataFrame:
         chance = float((2.0 ** (1 - own["n"].astype(float))).sum())
         rows.append({"kind": kind, "layers": len(own), "agree": agree, "by_chance": chance})
     return pd.DataFrame(rows)
+
+
+def plateaus(runs: Runs) -> pd.DataFrame:
+    """One row per arm, network and layer with a learned gate: in how many seeds it came to rest.
+
+    n: finished seeds in which it moved at all; resting: those in which the last quarter of the
+    steps moved it by less than a tenth of the farthest that it had been from its start.
+    """
+    keys = ["arm", "network", "layer"]
+    state = runs.runs.set_index("run_id")
+    learned = state[(state["status"] == "done") & (state["alpha"] != "frozen")]
+    trace = runs.gates[runs.gates["run_id"].isin(learned.index)]
+    rows = []
+    for key, own in trace.groupby(keys, sort=False):
+        row = dict(zip(keys, key, strict=True)) | {"label": runs.labels[key[0]]}
+        moves = []
+        for run_id, run in own.sort_values("step").groupby("run_id"):
+            moved = numbers(run, "alpha") - learned.loc[run_id, "alpha_init"]
+            late = moved[run["step"] >= 0.75 * learned.loc[run_id, "steps"]]
+            if moved.abs().max() > 0 and len(late) > 1:
+                moves.append(abs(late.iloc[-1] - late.iloc[0]) / moved.abs().max())
+        rows.append(row | {"n": len(moves), "resting": sum(move < 0.1 for move in moves)})
+    return pd.DataFrame(rows, columns=[*keys, "label", "n", "resting"])

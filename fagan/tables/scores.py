@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 
 from fagan.records import Runs, arm_label, read_json
+from fagan.tables.effects import contrasts
 
 SCORE = "fd_lite0"
 STATUSES = ("done", "diverged", "unfinished", "not begun")
@@ -130,32 +131,45 @@ def summary(runs: Runs, metric: str = SCORE) -> pd.DataFrame:
 def paired_differences(
     runs: Runs, baseline: str | None = None, metric: str = SCORE
 ) -> pd.DataFrame:
-    """Each arm minus the baseline at equal seeds: n, mean, interval, seeds below 0, every seed."""
+    """Each arm minus the baseline at equal seeds: n, mean, seeds below 0, every seed.
+
+    low, high, interval: what the differences themselves span (bootstrap_interval). corrected_low,
+    corrected_high, p, comparisons, called, alone, detectable: see `tables.contrasts`, corrected for
+    the arms of this table.
+    """
     baseline = baseline or runs.baseline
-    scores = final_scores(runs, metric)
-    against = scores[scores["arm"] == baseline].set_index("seed")["value"]
-    rows = []
-    for arm in (arm for arm in runs.arms if arm != baseline):
-        own = scores[scores["arm"] == arm].reset_index(drop=True)
-        own = own.assign(value=own["value"] - own["seed"].map(against))
-        interval = bootstrap_interval(own["value"])
-        row = {"arm": arm, "label": runs.labels[arm], "baseline": baseline, "metric": metric}
-        row |= {"n": interval.n, "mean": own["value"].mean()}
-        row |= {"low": interval.low, "high": interval.high, "interval": interval.method}
-        rows.append(row | {"below": int((own["value"] < 0).sum())} | per_seed(own))
-    columns = [
-        "arm",
-        "label",
-        "baseline",
-        "metric",
-        "n",
-        "mean",
-        "low",
-        "high",
-        "interval",
-        "below",
-    ]
-    return pd.DataFrame(rows) if rows else pd.DataFrame(columns=columns)
+    pairs = [(arm, baseline) for arm in runs.arms if arm != baseline]
+    tested = contrasts(final_scores(runs, metric), pairs)
+    tested = tested.rename(columns={"low": "corrected_low", "high": "corrected_high"})
+    each = [column for column in tested if column.startswith("seed ")]
+    seeds = tested[each].to_numpy(float)
+    intervals = [bootstrap_interval(row) for row in seeds]
+    label = [runs.labels[arm] for arm in tested["arm"]]
+    table = tested[["arm"]].assign(
+        label=label,
+        baseline=baseline,
+        metric=metric,
+        n=tested["n"],
+        mean=tested["mean"],
+        low=[interval.low for interval in intervals],
+        high=[interval.high for interval in intervals],
+        interval=[interval.method for interval in intervals],
+        below=(seeds < 0).sum(axis=1),
+    )
+    return pd.concat([table, tested[[*TESTED, *each]]], axis=1)
+
+
+TESTED = [
+    "corrected_low",
+    "corrected_high",
+    "p",
+    "comparisons",
+    "called",
+    "alone",
+    "detectable",
+    "sd",
+    "df",
+]
 
 
 def learning_curve(runs: Runs, metric: str = SCORE) -> pd.DataFrame:

@@ -93,8 +93,11 @@ def present(table: pd.DataFrame, part: str = "scores", metric: str = SCORE) -> p
     return shown
 
 
-def as_html(frame: pd.DataFrame, caption: str = "") -> str:
-    """A plain table: numbers as `number` writes them, missing values as a dash."""
+def as_html(frame: pd.DataFrame, caption: str = "", words: bool = False) -> str:
+    """A plain table: numbers as `number` writes them, missing values as a dash.
+
+    words: its cells are sentences, which a page breaks into lines.
+    """
 
     def text(value):
         if value is None or value is pd.NA:
@@ -104,15 +107,19 @@ def as_html(frame: pd.DataFrame, caption: str = "") -> str:
         return f"{value:,}" if isinstance(value, int | np.integer) else value
 
     shown = frame.rename(columns=HEADINGS).astype(object).map(text)
-    html = shown.to_html(index=False, border=0, classes="table", na_rep=DASH)
+    html = shown.to_html(
+        index=False, border=0, classes="table words" if words else "table", na_rep=DASH
+    )
     return html.replace("<thead>", f"<caption>{caption}</caption><thead>", 1) if caption else html
 
 
-def show(frame: pd.DataFrame, caption: str = "") -> None:
+def show(frame: pd.DataFrame, caption: str = "", words: bool = False) -> None:
     """Display a table in a notebook."""
     from IPython.display import display
 
-    display({"text/html": as_html(frame, caption), "text/plain": frame.to_string()}, raw=True)
+    display(
+        {"text/html": as_html(frame, caption, words), "text/plain": frame.to_string()}, raw=True
+    )
 
 
 def write(frame: pd.DataFrame, path: Path) -> Path:
