@@ -5,6 +5,7 @@ n, and they say what n seeds cannot show.
 """
 
 from fagan.readings.alphas import read_reach, read_signs
+from fagan.readings.answers import Answer, answers
 from fagan.readings.instruments import (
     read_interventions,
     read_sign_use,
@@ -39,7 +40,9 @@ __all__ = [
     "NOTHING",
     "NO_IMAGES",
     "NO_WEIGHTS",
+    "Answer",
     "Reading",
+    "answers",
     "caveats",
     "made_with",
     "percent",
