@@ -18,7 +18,7 @@ from fagan.report.scrub import (
 
 ANALYSIS = ROOT / "notebooks" / "analysis"
 # the order in which they are read; another notebook in the folder comes after them
-FIRST = ("comparison", "alpha", "attention", "receptive_field", "samples", "metrics")
+FIRST = ("blog", "comparison", "alpha", "attention", "receptive_field", "samples", "metrics")
 
 
 class RunError(UserError):

@@ -4,6 +4,13 @@ A run that diverged or never ended has no final score: its value is NaN and its 
 stays in every table, and `n` counts the seeds that a number rests on.
 """
 
+from fagan.tables.agreement import (
+    conditions,
+    other_configurations,
+    prediction_intervals,
+    record_agreement,
+    score_agreement,
+)
 from fagan.tables.alphas import (
     alpha_reach,
     last_alphas,
@@ -21,6 +28,7 @@ from fagan.tables.instruments import (
     uniform_distance,
     use_by_sign,
 )
+from fagan.tables.runs import run_table
 from fagan.tables.scores import (
     SCORE,
     STATUSES,
@@ -66,6 +74,7 @@ __all__ = [
     "as_html",
     "best_and_last",
     "bootstrap_interval",
+    "conditions",
     "count",
     "failures",
     "final_scores",
@@ -77,8 +86,13 @@ __all__ = [
     "learning_curve",
     "number",
     "ordered",
+    "other_configurations",
     "paired_differences",
+    "prediction_intervals",
     "present",
+    "record_agreement",
+    "run_table",
+    "score_agreement",
     "seeds",
     "show",
     "sign_agreement",
