@@ -7,6 +7,7 @@ cannot be sent as one file, and take their tables and figures as they come, with
 alternatives, row headers and theme colours that are put in here.
 """
 
+import hashlib
 import re
 from collections.abc import Iterable, Mapping
 from html import escape
@@ -112,8 +113,13 @@ def inline_svg(svg: str, alt: str) -> str:
 
     svg = svg[svg.index("<svg") :]
     svg = re.sub(r"<metadata>.*?</metadata>|<title>.*?</title>|<!--.*?-->", "", svg, flags=re.S)
-    # groups are numbered anew in every figure: twice the same id on a page
+    # groups are numbered anew in every figure and images named by their content: nothing refers to
+    # them, and the same id would be twice on a page
     svg = re.sub(r'<g id="[^"]*"', "<g", svg)
+    svg = re.sub(r'(<image\b[^>]*?) id="[^"]*"', r"\1", svg)
+    # what is referred to, such as a marker that two figures share, is named by its figure
+    own = hashlib.sha256(svg.encode()).hexdigest()[:6]
+    svg = re.sub(r'(\bid="|xlink:href="#|url\(#)', rf"\g<1>{own}-", svg)
     opening, rest = svg.split(">", 1)
     opening = re.sub(r'\s(?:width|height|version|xmlns(?::\w+)?)="[^"]*"', "", opening)
     for color, variable in (

@@ -14,7 +14,8 @@
   const filter = () => {
     const words = form.elements.text.value.toLowerCase().split(/\s+/).filter(Boolean);
     for (const row of rows) {
-      const text = row.textContent.toLowerCase();
+      const text = [...row.cells].filter((cell) => !cell.classList.contains("number"))
+        .map((cell) => cell.textContent).join(" ").toLowerCase();
       const chosen = ["arm", "seed", "status"].every(
         (name) => !form.elements[name].value || form.elements[name].value === row.dataset[name]);
       row.hidden = !(chosen && words.every((word) => text.includes(word)));
