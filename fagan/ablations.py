@@ -19,7 +19,7 @@ results/<name>/plan.json, which is all that a run needs to know. Nothing here co
 import os
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 

@@ -1,7 +1,4 @@
-"""The analysis templates executed on synthetic records, and the pages made of them.
-
-The notebooks are executed once for this whole file.
-"""
+"""The analysis templates executed on synthetic records, and the pages made of them."""
 
 import json
 import re
@@ -11,16 +8,14 @@ from pathlib import Path
 
 import nbformat
 import pytest
+from bs4 import BeautifulSoup
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
-from package import open_gates
 from records_factory import ARMS, make_ablation
 
-from fagan import report
-from fagan.config import RunConfig
+from fagan import readings, report
 from fagan.environment import ROOT
 from fagan.errors import UserError
-from fagan.models import build
-from fagan.train import save_weights
+from fagan.records import load_runs, read_json
 
 # of a synthetic ablation in which two runs kept their weights
 FIGURES = {
@@ -38,49 +33,6 @@ MACHINE = re.compile(
     + "|".join(re.escape(path) for path in (str(ROOT), sys.prefix, str(Path.home()) + "/"))
     + ")"
 )
-PIXEL = (
-    "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk"
-    "+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
-)
-
-
-@pytest.fixture(scope="session")
-def ablation(tmp_path_factory):
-    """Folder of a synthetic ablation with its analyses and its report made."""
-    results = tmp_path_factory.mktemp("machine") / "results"
-    private = str(results / "private" / "photos.zip")
-    folder = make_ablation(results, data_path=private, images=400, n_real=240)
-    for arm in ("sagan", "fagan"):
-        _keep_weights(folder / "runs" / f"{arm}-seed0", architecture=arm)
-    run = folder / "runs" / "fagan-seed0"
-    nbformat.write(_run_notebook(), run / "train.ipynb")
-    for notebook in sorted(FIGURES, key=lambda name: name == "blog"):  # it reads another's table
-        report.analyse("tiny", notebook, results)
-    report.report("tiny", results)
-    return folder
-
-
-def _keep_weights(folder, architecture):
-    config = RunConfig(architecture=architecture, resolution=32, width=0.25)
-    for network, name in zip(build(config), ("generator", "discriminator"), strict=True):
-        open_gates(network)
-        save_weights(network, folder / f"{name}.safetensors")
-
-
-def _run_notebook():
-    """What a run leaves: a line, a message, a picture without a text alternative, a last value."""
-    outputs = [
-        new_output("stream", name="stdout", text="step 40/400  \x1b[1mfd_lite0\x1b[0m 90.0\n"),
-        new_output("stream", name="stderr", text="a message\n"),
-        new_output("display_data", {"image/png": PIXEL, "text/plain": "<Figure size 10x10>"}),
-        new_output("execute_result", {"text/html": "<table><td>last</td></table>"}),
-    ]
-    return new_notebook(
-        cells=[
-            new_markdown_cell("# One run"),
-            new_code_cell("train(config)", outputs=outputs, execution_count=1),
-        ]
-    )
 
 
 class Page(HTMLParser):
@@ -191,7 +143,11 @@ def test_every_page_is_there(ablation):
     analysis = {f"analysis/{name}.html" for name in FIGURES}
     assert names == analysis | {f"report/{name}.html" for name in FIGURES} | {
         "report/index.html",
-        "report/runs/fagan-seed0.html",
+        "report/published.html",
+        *(
+            f"report/runs/{run_id}.html"
+            for run_id in load_runs("tiny", ablation.parent).runs.run_id
+        ),
     }
 
 
@@ -199,7 +155,9 @@ def test_pages_load_nothing(ablation):
     for path in pages(ablation):
         page = Page(path)
         assert page.loads == [], path
-        assert not {"script", "link", "iframe", "object", "base"} & set(page.tags), path
+        assert not {"link", "iframe", "object", "base"} & set(page.tags), path
+        # the list of runs is the only thing that moves
+        assert page.tags.count("script") == (path.name == "index.html"), path
         styles = re.sub(r'"data:[^"]*"', "", page.text)
         assert "@import" not in styles
         assert all(inner.startswith("#") for inner in re.findall(r"url\(['\"]?([^)]*)", styles))
@@ -222,10 +180,12 @@ def test_every_image_has_words(ablation):
         images = Page(ablation / "analysis" / f"{name}.html").images
         assert len(images) == count and all(alt and len(alt) > 10 for alt in images)
     images = Page(ablation / "report" / "index.html").images
-    assert len(images) == 2 + 11 and all(images)  # two figures, a thumbnail per begun run
+    assert len(images) == 1 + 11 and all(images)  # a figure, the samples of every begun run
     run = Page(ablation / "report" / "runs" / "fagan-seed0.html")
     assert run.images == ["Figure size 10x10"] and "step 40/400" in run.text
     assert "<td>last</td>" in run.text  # a cell's last value is an output, too
+    other = Page(ablation / "report" / "runs" / "dcgan-seed0.html")  # which has no notebook
+    assert len(other.images) == 2 and all(other.images)
 
 
 def test_pages_hold_no_path_of_this_machine(ablation):
@@ -243,20 +203,96 @@ def test_figures_follow_the_theme(ablation):
     assert "prefers-color-scheme: dark" in text
 
 
+def listed(path):
+    """{run_id: the texts of its row} of the front page's list of runs."""
+    rows = BeautifulSoup(path.read_text(), "html.parser").select("#runs-table tbody tr")
+    return {row.th.get_text(): [cell.get_text() for cell in row.find_all("td")][1:] for row in rows}
+
+
 def test_front_page_tells_every_run(ablation):
     text = (ablation / "report" / "index.html").read_text()
     assert "9 of 12 runs are done (1 diverged, 1 unfinished, 1 not begun)" in text
-    for label in ("DCGAN", "SAGAN", "FAGAN", "FAGAN relativistic"):
-        assert text.count(f"<b>{label}, seed ") == 3
-    assert 'href="runs/fagan-seed0.html"' in text and "diverged at step 224" in text
     assert "FAGAN has the lowest mean FD, 71.0" in text
+    rows = listed(ablation / "report" / "index.html")
+    assert len(rows) == 12 and 'href="runs/fagan-seed0.html"' in text
+    assert rows["fagan-seed0"][:5] == ["FAGAN", "0", "done", "400", "70.0"]
+    assert rows["sagan-seed2"][:5] == ["SAGAN", "2", "diverged", "224", "–"]
+    assert rows["fagan-relativistic-seed2"][2:] == ["not begun", *8 * ["–"]]
+    assert rows["dcgan-seed0"][-2:] == ["–", "530,000"]  # no gate; both networks
+
+
+def test_a_row_sorts_by_every_digit(ablation):
+    page = BeautifulSoup((ablation / "report" / "index.html").read_text(), "html.parser")
+    row = page.select_one('#runs-table tr:has(a[href="runs/fagan-seed0.html"])')
+    values = [cell["data-value"] for cell in row.select("td.number")]
+    recorded = read_json(ablation / "runs" / "fagan-seed0" / "metrics.json")
+    assert float(values[2]) == recorded["fd_lite0"] and float(values[3]) == recorded["kid_lite0"]
+
+
+def test_a_run_s_page_says_what_it_was(ablation):
+    page = Page(ablation / "report" / "runs" / "fagan-seed0.html")
+    assert "<h1>FAGAN, seed 0</h1>" in page.text and "<h2" in page.text
+    assert "<code>architecture = fagan</code> (there sagan)" in page.text
+    assert {"sagan-seed2.html", "fagan-seed1.html", "../index.html#runs"} <= set(page.links)
+    diverged = (ablation / "report" / "runs" / "sagan-seed2.html").read_text()
+    assert "loss_d=inf" in diverged and "made from its records" in diverged
+
+
+def test_answers_are_linked_to_what_is_there(tmp_path, monkeypatch):
+    answers = [
+        readings.Answer("Can it?", "Yes", "**Much** of it.", 3, "comparison", "summary.csv"),
+        readings.Answer("And <this>?", "Open", "Seeds.", 0, "alpha", "last_alphas.csv"),
+    ]
+    monkeypatch.setattr(readings, "answers", lambda runs: answers)
+    folder = make_ablation(tmp_path, arms={"fagan": ARMS["fagan"]}, seeds=1, grids=0)
+    (folder / "analysis").mkdir()
+    book = new_notebook(cells=[new_markdown_cell("# Which?")])
+    nbformat.write(book, folder / "analysis" / "comparison.ipynb")
+    (folder / "tables").mkdir()
+    (folder / "tables" / "summary.csv").write_text("a\n1\n")
+    page = Page(report.report("tiny", tmp_path))
+    assert {"comparison.html", "tables/summary.csv"} <= set(page.links)
+    assert not {"alpha.html", "tables/last_alphas.csv"} & set(page.links)
+    assert "And &lt;this&gt;?" in page.text and "<strong>Much</strong>" in page.text
+    assert "n = 3 seeds" in page.text and "open" in page.text
 
 
 def test_report_without_analyses(tmp_path):
     make_ablation(tmp_path, arms={"fagan": ARMS["fagan"]}, seeds=1, grids=0)
+    old = tmp_path / "tiny" / "report" / "runs" / "gone-seed0.html"
+    old.parent.mkdir(parents=True)
+    old.write_text("of a run that was deleted")
     page = Page(report.report("tiny", tmp_path))
     assert page.text.count("not made yet") == len(report.analyses())
-    assert page.links == ["index.html"]
+    assert page.links == ["index.html", "runs/fagan-seed0.html"]
+    assert not old.exists()
+
+
+def test_the_published_numbers_are_held_against_this_clone(ablation):
+    page = (ablation / "report" / "published.html").read_text()
+    claim = "1 of 54 final scores differ where they should repeat"
+    assert f"<h1>{claim}</h1>" in page and "dcgan-seed1 fd_lite0" in page
+    front = (ablation / "report" / "index.html").read_text()
+    assert f'<a href="published.html">{claim}</a>' in front
+    row = BeautifulSoup(page, "html.parser").select_one("tr.verdict-row-differs")
+    assert [cell.get_text() for cell in row][:4] == ["dcgan-seed1", "FD-Lite0", "94.0", "95.0"]
+
+
+def test_tables_get_scopes():
+    frame = (
+        "<thead><tr><th></th><th>a</th></tr></thead><tbody><tr><th>x</th><td>1</td></tr></tbody>"
+    )
+    plain = (
+        '<thead><tr class="h"><th>a</th></tr></thead><tbody><tr><td class="c">x</td></tr></tbody>'
+    )
+    assert report.readable_tables(frame) == (
+        '<thead><tr><td></td><th scope="col">a</th></tr></thead>'
+        '<tbody><tr><th scope="row">x</th><td>1</td></tr></tbody>'
+    )
+    assert report.readable_tables(plain) == (
+        '<thead><tr class="h"><th scope="col">a</th></tr></thead>'
+        '<tbody><tr><th scope="row" class="c">x</th></tr></tbody>'
+    )
 
 
 # Failures

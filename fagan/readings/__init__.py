@@ -4,6 +4,7 @@ Each function returns Reading(claim, text): a heading, and the sentence under it
 n, and they say what n seeds cannot show.
 """
 
+from fagan.readings.agreement import read_agreement, read_conditions
 from fagan.readings.alphas import read_reach, read_signs
 from fagan.readings.answers import Answer, answers, answers_table, body, heading, overview
 from fagan.readings.instruments import (
@@ -51,7 +52,9 @@ __all__ = [
     "overview",
     "percent",
     "protocol",
+    "read_agreement",
     "read_coherence_test",
+    "read_conditions",
     "read_cost",
     "read_curves",
     "read_degradations",

@@ -2,7 +2,7 @@
 
 from fagan.report.analysis import RunError, analyse, analyses
 from fagan.report.front import report
-from fagan.report.pages import alt_text, heading, inline_svg, render
+from fagan.report.pages import alt_text, heading, inline_svg, readable_tables, render
 from fagan.report.scrub import data_paths, machine_paths, scrub, scrub_file
 
 __all__ = [
@@ -14,6 +14,7 @@ __all__ = [
     "heading",
     "inline_svg",
     "machine_paths",
+    "readable_tables",
     "render",
     "report",
     "scrub",

@@ -4,6 +4,13 @@ A run that diverged or never ended has no final score: its value is NaN and its 
 stays in every table, and `n` counts the seeds that a number rests on.
 """
 
+from fagan.tables.agreement import (
+    conditions,
+    other_configurations,
+    prediction_intervals,
+    record_agreement,
+    score_agreement,
+)
 from fagan.tables.alphas import (
     alpha_reach,
     last_alphas,
@@ -46,6 +53,7 @@ from fagan.tables.instruments import (
     use_by_sign,
 )
 from fagan.tables.offers import offers, train_seconds
+from fagan.tables.runs import run_table
 from fagan.tables.scores import (
     SCORE,
     STATUSES,
@@ -134,6 +142,7 @@ __all__ = [
     "closed_gates",
     "comparisons",
     "concat_pairs",
+    "conditions",
     "contrasts",
     "count",
     "detectable",
@@ -157,14 +166,19 @@ __all__ = [
     "number",
     "offers",
     "ordered",
+    "other_configurations",
     "own_spread",
     "paired_differences",
     "plateaus",
+    "prediction_intervals",
     "present",
     "pure_pairs",
     "read_table",
+    "record_agreement",
     "relativistic_pairs",
     "released_pairs",
+    "run_table",
+    "score_agreement",
     "scores_after",
     "seed_spread",
     "seeds",
