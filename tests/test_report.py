@@ -31,6 +31,8 @@ FIGURES = {
     "samples": 3 + 4,
     "metrics": 5,
 }
+# of training: four arms; between latents: two with weights
+FILMS = {"samples": 4 + 2}
 TEMPLATES = sorted((ROOT / "notebooks" / "analysis").glob("*.ipynb"))
 MACHINE = re.compile(
     r"(?<![\w.~-])(?:/home/|/root\b|/Users/|/tmp/|/var/|"
@@ -171,7 +173,10 @@ def test_tables_and_figures_are_written(ablation):
         "summary.csv",
     }
     figures = [path.name for path in (ablation / "figures").iterdir()]
-    assert len(figures) == sum(FIGURES.values()) and all("." != name[0] for name in figures)
+    films = [name for name in figures if name.endswith(".webp")]
+    assert len(films) == sum(FILMS.values()) and {"film_dcgan.webp", "film_sagan.webp"} < set(films)
+    assert len(figures) == sum(FIGURES.values()) + len(films)
+    assert all("." != name[0] for name in figures)
     assert not list(ablation.rglob(".*"))  # nothing half-written is left
 
 
@@ -212,12 +217,20 @@ def test_links_lead_to_files_of_the_same_folder(ablation):
 def test_every_image_has_words(ablation):
     for name, count in FIGURES.items():
         images = Page(ablation / "analysis" / f"{name}.html").images
-        assert len(images) == count and all(alt and len(alt) > 10 for alt in images)
+        assert len(images) == count + FILMS.get(name, 0)
+        assert all(alt and len(alt) > 10 for alt in images)
     images = Page(ablation / "report" / "index.html").images
     assert len(images) == 2 + 11 and all(images)  # two figures, a thumbnail per begun run
     run = Page(ablation / "report" / "runs" / "fagan-seed0.html")
     assert run.images == ["Figure size 10x10"] and "step 40/400" in run.text
     assert "<td>last</td>" in run.text  # a cell's last value is an output, too
+
+
+def test_films_rest_where_motion_is_not_wanted_and_say_what_is_missing(ablation):
+    text = (ablation / "analysis" / "samples.html").read_text()
+    assert text.count('<source media="(prefers-reduced-motion: reduce)"') == FILMS["samples"]
+    assert text.count('<details open class="film">') == FILMS["samples"]
+    assert "Without the generator's weights, as in published ablations: DCGAN, FAGAN rel" in text
 
 
 def test_pages_hold_no_path_of_this_machine(ablation):

@@ -21,6 +21,7 @@ to that of an uninterrupted one.
 """
 
 from fagan.records.files import read_json, write_json, write_text
+from fagan.records.grids import grid_step, read_grid
 from fagan.records.reading import LABELS, Runs, arm_label, load_runs
 from fagan.records.schema import (
     ALPHA,
@@ -60,7 +61,9 @@ __all__ = [
     "Runs",
     "ablation_folder",
     "arm_label",
+    "grid_step",
     "load_runs",
+    "read_grid",
     "read_json",
     "refuse_other_config",
     "run_folder",

@@ -21,6 +21,7 @@ from fagan.tables.instruments import (
     uniform_distance,
     use_by_sign,
 )
+from fagan.tables.samples import grid_changes
 from fagan.tables.scores import (
     SCORE,
     STATUSES,
@@ -70,6 +71,7 @@ __all__ = [
     "failures",
     "final_scores",
     "floor",
+    "grid_changes",
     "interventions",
     "last_alphas",
     "last_instruments",
