@@ -9,7 +9,7 @@ FAGAN = Path(__file__).parents[1] / "fagan"
 ORDER = (
     "errors files architectures config environment faces data attention spectral_norm layers "
     "models convert losses records tables readings plots evaluate interpret train report runner "
-    "ablations studies scorecard status publish bench readme workflow cli __main__"
+    "ablations studies playground scorecard status publish bench readme workflow cli __main__"
 ).split()
 READS_RECORDS_ONLY = {"tables", "readings", "plots"}
 ALLOWED_THERE = {"errors", "files", "config", "records", *READS_RECORDS_ONLY}
