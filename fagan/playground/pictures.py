@@ -54,13 +54,14 @@ def maps_html(view: View, alphas: Mapping[str, float]) -> str:
     cells = []
     for name, weights in view.maps.items():
         peak = f"peak {weights.max() * weights.size:.1f} × uniform"
-        gate = f"alpha {alphas[name]:.2f}, " if name in alphas else ""
+        gate = f"alpha {signed(alphas[name])}, " if name in alphas else ""
         url = "data:image/png;base64," + b64encode(map_png(view.image, weights)).decode()
         cells.append(
             f'<figure style="margin:0;width:{MAP_WIDTH + 16}px">'
             f'<img src="{url}" width="{MAP_WIDTH}" style="image-rendering:pixelated" '
             f'alt="Where {escape(name)} looks">'
-            f"<figcaption>{escape(name)}<br>{gate}{peak}</figcaption></figure>"
+            f'<figcaption style="font-size:12px;line-height:1.35">'
+            f"{escape(name)}<br>{gate}{peak}</figcaption></figure>"
         )
     return f'<div style="display:flex;flex-wrap:wrap;gap:12px">{"".join(cells)}</div>'
 
@@ -70,8 +71,13 @@ def status_html(view: View, pixel: tuple[int, int]) -> str:
     parts = [f"query: row {pixel[0]}, column {pixel[1]}"]
     parts.append(f"the gates change the image by {view.change:.1f} grey levels")
     if view.logit is not None:
-        parts.append(f"discriminator: {view.logit:+.2f}".replace("-", "\N{MINUS SIGN}"))
+        parts.append(f"logit of the discriminator: {signed(view.logit)}")
     return f"<p>{'; '.join(parts)}</p>"
+
+
+def signed(value: float) -> str:
+    """Two places and a real minus sign."""
+    return f"{value:.2f}".replace("-", "\N{MINUS SIGN}")
 
 
 def _png(image: np.ndarray) -> bytes:

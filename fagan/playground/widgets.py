@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from html import escape
 from pathlib import Path
+from threading import RLock
 
 from fagan.errors import UserError
 from fagan.playground.pictures import enlargement, image_png, maps_html, status_html
@@ -56,6 +57,8 @@ class Playground:
 
         self.player: Player | None = None
         self._quiet = False
+        # JupyterLab may hand each widget's messages to a thread of its own: one draws at a time
+        self._lock = RLock()
         self.run.observe(self._choose, "value")
         for widget in (self.start, self.end, self.share, *self.moves, self.row, self.column):
             widget.observe(self._draw, "value")
@@ -82,14 +85,19 @@ class Playground:
 
     def _choose(self, _=None) -> None:
         """Take the chosen run, its gates as they were trained, and the pixel in the middle."""
+        with self._lock:
+            try:
+                self.player = Player(self.run.value)
+            except UserError as error:
+                self.player = None
+                self.status.value = f"<p>{escape(str(error))}</p>"
+            else:
+                self._take_gates()
+                self._draw()
+
+    def _take_gates(self) -> None:
         import ipywidgets
 
-        try:
-            self.player = Player(self.run.value)
-        except UserError as error:
-            self.player = None
-            self.status.value = f"<p>{escape(str(error))}</p>"
-            return
         self.sliders = {
             layer: ipywidgets.FloatSlider(
                 alpha, min=min(-GATES, alpha), max=max(GATES, alpha), step=0.01, description=layer
@@ -104,18 +112,18 @@ class Playground:
         with self._silently():
             for place in (self.row, self.column):
                 place.max, place.value = side - 1, side // 2
-        self._draw()
 
     def _draw(self, _=None) -> None:
-        if self._quiet or self.player is None:
-            return
-        settings = self.settings()
-        view = self.player.view(settings)
-        gates = self.player.alphas | dict(settings.alphas)
-        self.image.value = image_png(view.image, settings.pixel)
-        self.trained.value = image_png(view.trained)
-        self.maps.value = maps_html(view, {f"generator, {k}": v for k, v in gates.items()})
-        self.status.value = status_html(view, settings.pixel)
+        with self._lock:
+            if self._quiet or self.player is None:
+                return
+            settings = self.settings()
+            view = self.player.view(settings)
+            gates = self.player.alphas | dict(settings.alphas)
+            self.image.value = image_png(view.image, settings.pixel)
+            self.trained.value = image_png(view.trained)
+            self.maps.value = maps_html(view, {f"generator, {k}": v for k, v in gates.items()})
+            self.status.value = status_html(view, settings.pixel)
 
     def _reset(self, _=None) -> None:
         with self._silently():
@@ -127,8 +135,8 @@ class Playground:
         """A click at (dataX, dataY) of the picture, in its own pixels."""
         if self.player is None:
             return
-        scale = enlargement(self.player.resolution)
         with self._silently():
+            scale = enlargement(self.player.resolution)
             for slider, place in ((self.row, event["dataY"]), (self.column, event["dataX"])):
                 slider.value = min(slider.max, max(0, int(place // scale)))
         self._draw()
@@ -136,11 +144,12 @@ class Playground:
     @contextmanager
     def _silently(self) -> Iterator[None]:
         """Several widgets change and the page is drawn once, afterwards."""
-        self._quiet = True
-        try:
-            yield
-        finally:
-            self._quiet = False
+        with self._lock:
+            self._quiet = True
+            try:
+                yield
+            finally:
+                self._quiet = False
 
     def _laid_out(self, ipywidgets):
         def titled(title, *widgets):
@@ -152,6 +161,8 @@ class Playground:
         pictures = ipywidgets.HBox(
             [titled("with these gates", self.image), titled("as trained", self.trained)]
         )
-        controls = ipywidgets.VBox([self.run, latent, gates, query])
+        # never narrower than its sliders
+        fixed = ipywidgets.Layout(flex="0 0 auto")
+        controls = ipywidgets.VBox([self.run, latent, gates, query], layout=fixed)
         shown = ipywidgets.VBox([pictures, self.status, self.maps])
         return ipywidgets.HBox([controls, shown])
