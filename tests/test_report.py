@@ -27,6 +27,8 @@ FIGURES = {
     "samples": 3 + 4,
     "metrics": 5,
 }
+# of training: four arms; between latents: two with weights
+FILMS = {"samples": 4 + 2}
 TEMPLATES = sorted((ROOT / "notebooks" / "analysis").glob("*.ipynb"))
 MACHINE = re.compile(
     r"(?<![\w.~-])(?:/home/|/root\b|/Users/|/tmp/|/var/|"
@@ -131,7 +133,10 @@ def test_tables_and_figures_are_written(ablation):
         "train_mode.csv",
     }
     figures = [path.name for path in (ablation / "figures").iterdir()]
-    assert len(figures) == sum(FIGURES.values()) and all("." != name[0] for name in figures)
+    films = [name for name in figures if name.endswith(".webp")]
+    assert len(films) == sum(FILMS.values()) and {"film_dcgan.webp", "film_sagan.webp"} < set(films)
+    assert len(figures) == sum(FIGURES.values()) + len(films)
+    assert all("." != name[0] for name in figures)
     assert not list(ablation.rglob(".*"))  # nothing half-written is left
 
 
@@ -178,7 +183,8 @@ def test_links_lead_to_files_of_the_same_folder(ablation):
 def test_every_image_has_words(ablation):
     for name, count in FIGURES.items():
         images = Page(ablation / "analysis" / f"{name}.html").images
-        assert len(images) == count and all(alt and len(alt) > 10 for alt in images)
+        assert len(images) == count + FILMS.get(name, 0)
+        assert all(alt and len(alt) > 10 for alt in images)
     images = Page(ablation / "report" / "index.html").images
     assert len(images) == 1 + 11 and all(images)  # a figure, the samples of every begun run
     run = Page(ablation / "report" / "runs" / "fagan-seed0.html")
@@ -186,6 +192,13 @@ def test_every_image_has_words(ablation):
     assert "<td>last</td>" in run.text  # a cell's last value is an output, too
     other = Page(ablation / "report" / "runs" / "dcgan-seed0.html")  # which has no notebook
     assert len(other.images) == 2 and all(other.images)
+
+
+def test_films_rest_where_motion_is_not_wanted_and_say_what_is_missing(ablation):
+    text = (ablation / "analysis" / "samples.html").read_text()
+    assert text.count('<source media="(prefers-reduced-motion: reduce)"') == FILMS["samples"]
+    assert text.count('<details class="film" open=""') == FILMS["samples"]
+    assert "Without the generator's weights, as in published ablations: DCGAN, FAGAN rel" in text
 
 
 def test_pages_hold_no_path_of_this_machine(ablation):

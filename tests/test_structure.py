@@ -9,7 +9,7 @@ FAGAN = Path(__file__).parents[1] / "fagan"
 ORDER = (
     "errors files plain_yaml locks architectures config environment faces data attention "
     "spectral_norm layers models convert losses records ablations tables readings plots evaluate "
-    "interpret train report devices runner clusters studies scorecard status dashboard "
+    "interpret train report devices runner clusters studies playground scorecard status dashboard "
     "publish bench readme supervision outcome workflow cli __main__"
 ).split()
 READS_RECORDS_ONLY = {"tables", "readings", "plots"}

@@ -17,6 +17,7 @@ from fagan.interpret import gated_layers, record
 from fagan.layers import FullAttention2d, SelfAttention2d
 from fagan.models import build
 from fagan.records import load_runs
+from fagan.studies.interpolations import closed_path
 from fagan.studies.looks import flipped
 from fagan.studies.metrics import RealImages, _Remembering
 from fagan.train import save_weights
@@ -176,6 +177,43 @@ def test_flipping_a_frozen_gate_keeps_it_a_buffer():
     with flipped(layer):
         assert layer.alpha.item() == -0.5
     assert dict(layer.named_buffers())["alpha"].item() == 0.5
+
+
+# Ways between latents
+
+
+def test_an_arc_keeps_the_length_and_the_angle():
+    start, end = torch.tensor([3.0, 0, 0]), torch.tensor([0, 3.0, 0])
+    for share in (0.0, 0.25, 1.0):
+        angle = torch.tensor(share * torch.pi / 2)
+        expected = 3 * torch.stack([angle.cos(), angle.sin(), torch.zeros(())])
+        assert studies.slerp(start, end, share) == pytest.approx(expected, abs=1e-5)
+    # there is no arc between parallel latents, and none that is the shortest between opposite ones
+    assert studies.slerp(start, 2 * start, 0.5) == pytest.approx(1.5 * start)
+    assert studies.slerp(start, -start, 0.25) == pytest.approx(0.5 * start)
+
+
+def test_a_round_trip_passes_its_latents_and_closes():
+    latents = torch.randn(6, 16, generator=torch.Generator().manual_seed(0))
+    path = closed_path(latents, stops=3, between=4)  # two trips
+    assert path.shape == (12, 2, 16)
+    assert path[[0, 4, 8]].flatten(0, 1) == pytest.approx(latents, abs=1e-5)
+    steps = torch.cosine_similarity(path, path.roll(-1, dims=0), dim=-1).acos()
+    for leg in steps.split(4):  # equal angles
+        assert leg == pytest.approx(leg[:1].expand_as(leg), abs=1e-3)
+
+
+def test_interpolations_are_what_the_generator_draws_there(networks):
+    run = networks["fagan"]
+    frames = studies.interpolations([run], tracks=2, stops=2, between=3)
+    assert frames["frame"].tolist() == list(range(6)) and frames["done"].iloc[3] == 0.5
+    z = studies.slerp(run.latents(4)[2], run.latents(4)[0], 2 / 3)
+    with torch.no_grad():
+        made = data.to_uint8(run.generator(z[None]))[0].permute(1, 2, 0).int()
+    last = torch.from_numpy(frames["images"].iloc[5][0]).int()
+    assert (last - made).abs().max() <= 1
+    moved = np.abs(frames["images"].iloc[0].astype(float) - frames["images"].iloc[5]).mean()
+    assert frames["change"].iloc[0] == pytest.approx(moved, rel=1e-5)
 
 
 # Fields
@@ -376,6 +414,7 @@ def test_nothing_to_study_gives_empty_frames(runs):
     assert studies.networks(nothing) == []
     for frame in (
         studies.attention_looks([], None),
+        studies.interpolations([]),
         studies.sign_flips([], None),
         studies.discriminator_fields([], None),
         studies.generator_reach([]),

@@ -25,6 +25,15 @@ from fagan.plots.blog import (
     released_figure,
 )
 from fagan.plots.curves import differences, final_scores, learning_curves, losses
+from fagan.plots.films import (
+    Frame,
+    film,
+    film_limit,
+    interpolation_frames,
+    show_film,
+    still,
+    training_frames,
+)
 from fagan.plots.instruments import (
     instrument_traces,
     interventions,
@@ -51,7 +60,7 @@ from fagan.plots.metrics import (
     extrapolation,
     floor_over_size,
 )
-from fagan.plots.samples import read_grid, sample_progress, sample_sheet, tile
+from fagan.plots.samples import sample_progress, sample_sheet, tile
 from fagan.plots.studies import (
     field_map,
     field_maps_figure,
@@ -65,6 +74,7 @@ __all__ = [
     "METRICS",
     "PALETTE",
     "ArmStyle",
+    "Frame",
     "alpha_bands",
     "alpha_bands_figure",
     "alpha_figure",
@@ -82,11 +92,14 @@ __all__ = [
     "field_maps_figure",
     "field_sizes",
     "field_sizes_figure",
+    "film",
+    "film_limit",
     "final_alphas",
     "final_alphas_figure",
     "final_scores",
     "floor_over_size",
     "instrument_traces",
+    "interpolation_frames",
     "interventions",
     "interventions_figure",
     "kernel_sizes",
@@ -98,18 +111,20 @@ __all__ = [
     "low_figure",
     "note",
     "outside_figure",
-    "read_grid",
     "released_figure",
     "render_figure",
     "sample_progress",
     "sample_sheet",
     "save",
     "show",
+    "show_film",
     "spectral_figure",
     "spectral_norms",
     "step_times",
+    "still",
     "style",
     "tile",
     "traces_figure",
+    "training_frames",
     "use_style",
 ]

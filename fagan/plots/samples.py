@@ -1,4 +1,4 @@
-"""Sample grids: PNGs of 8 x 8 images of the same 64 latents, in every run and at every step."""
+"""Sheets of the sample grids: arms side by side, and one run over its steps."""
 
 from pathlib import Path
 
@@ -8,18 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from fagan.plots.look import MUTED, arm_styles
-from fagan.records import Runs
-
-
-def read_grid(path: Path, across: int = 8) -> np.ndarray:
-    """(64, R, R, 3) uint8 of a sample grid."""
-    from PIL import Image
-
-    with Image.open(path) as image:
-        pixels = np.asarray(image.convert("RGB"))
-    size = pixels.shape[0] // across
-    pixels = pixels[: across * size, : across * size]
-    return pixels.reshape(across, size, across, size, 3).swapaxes(1, 2).reshape(-1, size, size, 3)
+from fagan.records import Runs, grid_step, read_grid
 
 
 def tile(images: np.ndarray, columns: int) -> np.ndarray:
@@ -79,11 +68,6 @@ def _state(run, grid: Path) -> str:
     if run["status"] == "done" and score == score:
         return f"FD-Lite0 {score:.1f}"
     return f"{run['status']}, step {grid_step(grid):,}"
-
-
-def grid_step(path: Path) -> int:
-    """The step in a sample grid's name."""
-    return int(Path(path).stem.removeprefix("step_"))
 
 
 def sample_progress(

@@ -15,7 +15,13 @@ from fagan.readings.instruments import (
 )
 from fagan.readings.reading import NOTHING, Reading, percent
 from fagan.readings.runs import caveats, made_with, protocol, read_failures, read_status
-from fagan.readings.samples import read_progress, read_samples, read_sheet
+from fagan.readings.samples import (
+    read_films,
+    read_interpolations,
+    read_progress,
+    read_samples,
+    read_sheet,
+)
 from fagan.readings.scores import (
     read_cost,
     read_curves,
@@ -62,7 +68,9 @@ __all__ = [
     "read_extrapolation",
     "read_failures",
     "read_fields",
+    "read_films",
     "read_floor_curve",
+    "read_interpolations",
     "read_interventions",
     "read_looks",
     "read_manifold",

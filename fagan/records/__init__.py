@@ -29,6 +29,7 @@ from fagan.records.files import (
     write_json,
     write_text,
 )
+from fagan.records.grids import grid_step, read_grid
 from fagan.records.reading import LABELS, Runs, arm_label, load_runs
 from fagan.records.schema import (
     ALPHA,
@@ -76,8 +77,10 @@ __all__ = [
     "ablation_folder",
     "arm_label",
     "damaged",
+    "grid_step",
     "load_runs",
     "newest_rows",
+    "read_grid",
     "read_json",
     "read_metrics",
     "read_object",

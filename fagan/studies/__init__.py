@@ -4,6 +4,7 @@
 |---|---|
 | where do three points of an image look? | `attention_looks` |
 | does the sign of an alpha mean anything? | `sign_flips` |
+| what lies between two latents? | `interpolations` |
 | how far does each layer reach? | `discriminator_fields`, `generator_reach` |
 | may one trust the scores? | `degradations`, `floor_curve`, `extrapolations` |
 | what do the released code's habits change? | `train_mode_scores`, `released_norms` |
@@ -14,6 +15,7 @@ and named by `without_weights`; images that are not on this machine are None.
 """
 
 from fagan.studies.fields import discriminator_fields, generator_reach
+from fagan.studies.interpolations import interpolations, slerp
 from fagan.studies.looks import POINTS, attention_looks, sign_flips
 from fagan.studies.metrics import (
     RealImages,
@@ -22,7 +24,14 @@ from fagan.studies.metrics import (
     floor_curve,
     real_images,
 )
-from fagan.studies.networks import Networks, networks, recorded_config, some_real, without_weights
+from fagan.studies.networks import (
+    Networks,
+    load_networks,
+    networks,
+    recorded_config,
+    some_real,
+    without_weights,
+)
 from fagan.studies.released import released_norms, train_mode_scores
 
 __all__ = [
@@ -35,11 +44,14 @@ __all__ = [
     "extrapolations",
     "floor_curve",
     "generator_reach",
+    "interpolations",
+    "load_networks",
     "networks",
     "real_images",
     "recorded_config",
     "released_norms",
     "sign_flips",
+    "slerp",
     "some_real",
     "train_mode_scores",
     "without_weights",

@@ -44,10 +44,26 @@ def networks(runs: Runs, seed: int | None = None) -> list[Networks]:
         own = runs.runs[runs.runs["arm"] == arm].sort_values("seed")
         for run_id, run_seed in zip(own["run_id"], own["seed"], strict=True):
             if seed is None or run_seed == seed:
-                loaded = _load(runs, run_id)
+                loaded = load_networks(runs, run_id)
                 if loaded is not None:
                     found.append(loaded)
     return found
+
+
+def load_networks(runs: Runs, run_id: str) -> Networks | None:
+    """Both networks of one run; None where neither's weights are kept."""
+    generator, discriminator = _weights(runs, run_id)
+    if not generator.exists() and not discriminator.exists():
+        return None
+    config = recorded_config(runs, run_id)
+    return Networks(
+        run_id=run_id,
+        arm=config.arm,
+        seed=config.seed,
+        config=config,
+        generator=load_generator(config, generator) if generator.exists() else None,
+        discriminator=_load_discriminator(config, discriminator),
+    )
 
 
 def without_weights(runs: Runs, seed: int | None = None) -> list[str]:
@@ -82,21 +98,6 @@ def some_real(runs: Runs, n: int) -> Tensor | None:
         return data.load(config, "reference").images[:n].clone()
     except UserError:
         return None
-
-
-def _load(runs: Runs, run_id: str) -> Networks | None:
-    generator, discriminator = _weights(runs, run_id)
-    if not generator.exists() and not discriminator.exists():
-        return None
-    config = recorded_config(runs, run_id)
-    return Networks(
-        run_id=run_id,
-        arm=config.arm,
-        seed=config.seed,
-        config=config,
-        generator=load_generator(config, generator) if generator.exists() else None,
-        discriminator=_load_discriminator(config, discriminator),
-    )
 
 
 def _load_discriminator(config: RunConfig, path) -> Discriminator | None:

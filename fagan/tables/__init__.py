@@ -54,6 +54,7 @@ from fagan.tables.instruments import (
 )
 from fagan.tables.offers import offers, train_seconds
 from fagan.tables.runs import run_table
+from fagan.tables.samples import grid_changes
 from fagan.tables.scores import (
     SCORE,
     STATUSES,
@@ -154,6 +155,7 @@ __all__ = [
     "floor",
     "full_pairs",
     "gate_pairs",
+    "grid_changes",
     "interventions",
     "is_pure",
     "kernel_pairs",
