@@ -95,9 +95,14 @@ def run_ablation(
 
     from fagan import ablations, clusters, devices, workflow
 
+    where = clusters.reachable(clusters.load_profile(profile))
+    if gpus and not where.is_local:
+        raise UserError(
+            f"GPUS={gpus} names devices of this machine; on a cluster `config: {{gpus: 1}}` of the "
+            f"profile says how many a run gets ({where.folder / 'config.yaml'})"
+        )
     if gpus:
         os.environ[devices.GPUS] = gpus
-    where = clusters.reachable(clusters.load_profile(profile))
     if not ablation and not where.is_local:
         raise UserError(
             "ABLATION is chosen by this machine's hardware, which says nothing about a cluster's: "

@@ -150,14 +150,14 @@ def test_the_submitting_machine_does_not_choose_a_precision(
     assert ablations.resolve_precision(params, gpus) == chosen
 
 
-def test_the_command_line_says_what_was_chosen(commands, tmp_path, capsys):
-    from fagan.cli import _plan
+def test_the_command_line_says_what_was_chosen(capsys):
+    from fagan.cli import _chosen
 
-    [*_, run] = _plan("faces64", "1", None, "", None, tmp_path, gpus=1)
+    _, runs = _chosen("faces64", "1", None, "", None, 1)
     said = capsys.readouterr().out
-    assert run.precision == "bf16" and run.device == "auto"
+    assert {(run.precision, run.device) for run in runs} == {("bf16", "auto")}
     assert said.startswith("precision: bf16;") and 'SET="precision=' in said
-    _plan("smoke", "1", None, "", None, tmp_path, gpus=1)
+    _chosen("smoke", "1", None, "", None, 1)
     assert capsys.readouterr().out == "", "this table names its precision"
 
 
@@ -185,14 +185,21 @@ def test_a_run_asks_for_a_gpu_by_its_device_and_the_profile(tmp_path, device, pr
     assert others and not [block for block in others if "gpu=" in block]
 
 
-def test_a_cluster_wants_an_ablation_by_name(commands, tmp_path):
+@pytest.mark.parametrize(
+    "arguments,words",
+    [
+        ([], "name it, as in ABLATION="),
+        (["smoke", "--gpus", "0"], "GPUS=0 names devices of this machine"),
+    ],
+)
+def test_what_says_nothing_on_a_cluster_is_refused_there(commands, arguments, words):
     commands("sbatch")
     commands("scontrol", "AccountingStorageType = accounting_storage/none")
     done = subprocess.run(
-        [sys.executable, "-m", "fagan", "ablations", "--profile", "slurm"],
+        [sys.executable, "-m", "fagan", "ablations", *arguments, "--profile", "slurm"],
         cwd=ROOT,
         capture_output=True,
         text=True,
     )
-    assert done.returncode == 2 and "name it, as in ABLATION=" in done.stderr
+    assert done.returncode == 2 and words in done.stderr
     assert done.stderr.count("\n") == 1

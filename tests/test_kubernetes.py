@@ -34,7 +34,7 @@ def profile(tmp_path):
 
 
 def submit(api, profile, results, monkeypatch, **settings):
-    """One run of the smoke table through the graph: (exit code, its folder)."""
+    """The runs of the smoke table through the graph: (exit code, their folder)."""
     for name, value in {
         "KUBECONFIG": api.kubeconfig(),
         "FAGAN_CACHE": api.folder / "cache",
@@ -42,21 +42,21 @@ def submit(api, profile, results, monkeypatch, **settings):
         monkeypatch.setenv(name, str(value))
     table = ablations.load_table("smoke")
     runs = ablations.configs(table, settings=settings, gpus=profile.gpus)
-    ablations.plan(table, runs, results)
-    workflow.prepare("smoke", results)
-    folder = results / "smoke" / "runs" / "sagan-seed0"
-    code = workflow.run_graph("smoke", results, target=f"{folder}/metrics.json", profile=profile)
-    return code, folder
+    with workflow.alone("smoke", results) as me:
+        ablations.plan(table, runs, results)
+        workflow.prepare("smoke", results)
+        code = workflow.run_graph(me, "smoke", results, target="runs", profile=profile)
+    return code, results / "smoke" / "runs"
 
 
 def test_a_pod_starts_in_the_shared_clone_with_its_environment(tmp_path, profile, monkeypatch):
     with serving(tmp_path, runs_pods=True) as api:
-        code, folder = submit(api, profile, tmp_path / "results", monkeypatch)
+        code, runs = submit(api, profile, tmp_path / "results", monkeypatch)
     pods = [path.read_text() for path in tmp_path.glob("snakejob-*/log")]
     assert code == 0, (tmp_path / "results" / "smoke" / "workflow.log").read_text() + str(pods)
-    assert json.loads((folder / "metrics.json").read_text())["status"] == "done"
-    [job] = api.jobs
-    pod = job["spec"]["template"]["spec"]
+    done = [json.loads(path.read_text())["status"] for path in runs.glob("*/metrics.json")]
+    assert done == ["done"] * len(api.jobs) == ["done", "done"]
+    pod = api.jobs[0]["spec"]["template"]["spec"]
     [container] = pod["containers"]
     assert container["image"] == "python:3.11"
     assert {"name": CLAIM, "mountPath": str(ROOT)} in container["volumeMounts"]
@@ -66,12 +66,12 @@ def test_a_pod_starts_in_the_shared_clone_with_its_environment(tmp_path, profile
     assert resources["limits"]["nvidia.com/gpu"] == "0", "a run on the CPU asks for no GPU"
 
 
-def test_a_run_that_may_use_a_gpu_asks_for_one_and_is_tried_again(tmp_path, profile, monkeypatch):
+def test_runs_that_may_use_a_gpu_ask_for_one_and_are_tried_again(tmp_path, profile, monkeypatch):
     with serving(tmp_path, runs_pods=False) as api:
         code, _ = submit(api, profile, tmp_path / "results", monkeypatch, device="auto")
     assert code == 1
     retries = yaml.safe_load((PROFILES / "kubernetes" / "config.yaml").read_text())["retries"]
-    assert len(api.jobs) == 1 + retries
+    assert len(api.jobs) == 2 * (1 + retries)
     pod = api.jobs[0]["spec"]["template"]["spec"]
     # an extended resource must be in the limits, or the API refuses it
     assert pod["containers"][0]["resources"]["limits"]["nvidia.com/gpu"] == "1"

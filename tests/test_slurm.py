@@ -4,6 +4,7 @@ Not part of `make test`, as it installs Debian's Slurm where there is none: `mak
 """
 
 import json
+import signal
 import subprocess
 import sys
 import time
@@ -75,6 +76,24 @@ def follow(workflow, environment, killed: Path):
                 subprocess.run(["scancel", job], env=environment, check=True)
         time.sleep(0.2)
     return jobs, nodes
+
+
+def test_an_interrupted_command_takes_its_jobs_with_it(slurm, profile, tmp_path):
+    command = fagan("ablations", "smoke", "--profile", str(profile), "--results", str(tmp_path))
+    workflow = subprocess.Popen([*command, "--steps", "100000"], cwd=ROOT, env=slurm)
+    try:
+        until(lambda: submitted(slurm))
+    finally:
+        workflow.send_signal(signal.SIGINT)
+        assert workflow.wait(PATIENCE) == 130
+    until(lambda: not queue(slurm))
+
+
+def until(condition):
+    began = time.monotonic()
+    while not condition():
+        assert time.monotonic() - began < PATIENCE
+        time.sleep(0.2)
 
 
 def test_a_run_that_slurm_kills_goes_on_and_ends_as_if_nothing_had_been(slurm, profile, tmp_path):
