@@ -7,12 +7,13 @@ Each is written under a temporary name and renamed: a reader sees a whole set or
 import hashlib
 import json
 import logging
+import math
 import os
 import shutil
 import time
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import AbstractContextManager, suppress
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -22,6 +23,7 @@ from torch import Tensor
 
 from fagan.config import UserError
 from fagan.files import given_path, replacing
+from fagan.locks import lock
 
 log = logging.getLogger(__name__)
 
@@ -57,7 +59,7 @@ class Stored:
             self._checksums[key] = checksum(self.images[start:stop])
             # the record is read anew, for another process may have added its own meanwhile; and a
             # folder that cannot be written to is still a good cache
-            with suppress(*_NOT_WHOLE), _locked(self._path):
+            with suppress(*_NOT_WHOLE), _alone(self._path):
                 record = _read_record(self._path)
                 record["checksums"][key] = self._checksums[key]
                 _write_record(self._path, record)
@@ -94,7 +96,7 @@ def stored(
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         _sweep(path.parent)
-        with _locked(path):
+        with _alone(path):
             with suppress(*_NOT_WHOLE):
                 return Stored(path)  # another process made it while this one waited
             if path.exists():
@@ -156,18 +158,9 @@ def _write_record(path: Path, record: dict[str, Any]) -> None:
         file.write(json.dumps(record, indent=1).encode())
 
 
-@contextmanager
-def _locked(path: Path) -> Iterator[None]:
-    """One process at a time, where the system has file locks."""
-    try:
-        import fcntl
-    except ImportError:  # Windows
-        yield
-        return
-    with open(path.with_suffix(".lock"), "w") as lock:
-        with suppress(OSError):  # some network file systems have none
-            fcntl.flock(lock, fcntl.LOCK_EX)
-        yield
+def _alone(path: Path) -> AbstractContextManager:
+    """One process at a time, where the file system has locks."""
+    return lock(path.with_suffix(".lock"), math.inf)
 
 
 def _sweep(folder: Path) -> None:
