@@ -63,18 +63,34 @@ def follow() -> None:
 
 @contextmanager
 def ends_by_signal() -> Iterator[None]:
-    """Let `kill` and a closed terminal end the block as Ctrl-C does."""
+    """Let `kill` and a closed terminal end the block as Ctrl-C does, but for what is ignored.
+
+    `nohup` has a closed terminal ignored.
+    """
 
     def interrupt(number, frame):
         raise KeyboardInterrupt
 
     kinds = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
+    kinds = [kind for kind in kinds if signal.getsignal(kind) != signal.SIG_IGN]
     before = {kind: signal.signal(kind, interrupt) for kind in kinds}
     try:
         yield
     finally:
         for kind, handler in before.items():
             signal.signal(kind, handler)
+
+
+@contextmanager
+def can_be_interrupted() -> Iterator[None]:
+    """Let what the block starts be asked to end by SIGINT, which a shell's `&` has ignored."""
+    before = signal.getsignal(signal.SIGINT)
+    if before == signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def stop(leader: int) -> None:

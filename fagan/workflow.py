@@ -115,15 +115,16 @@ def run_graph(
     log = folder / "workflow.log"
     prepare_records(ablation, results)
     with log.open("w", encoding="utf-8") as output:
-        process = subprocess.Popen(
-            _command(ablation, results, cores, target, profile),
-            cwd=ROOT,
-            stdout=output,
-            stderr=subprocess.STDOUT,
-            # the runs take the threads of their configuration; everything else shares the cores
-            env=os.environ | {"PYTHONUNBUFFERED": "1", "OMP_NUM_THREADS": "1"} | environment,
-            start_new_session=True,  # so that one signal reaches every job, wherever it came from
-        )
+        with supervision.can_be_interrupted():
+            process = subprocess.Popen(
+                _command(ablation, results, cores, target, profile),
+                cwd=ROOT,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                # runs take the threads of their configuration; everything else shares the cores
+                env=os.environ | {"PYTHONUNBUFFERED": "1", "OMP_NUM_THREADS": "1"} | environment,
+                start_new_session=True,  # so that one signal reaches every job
+            )
         try:
             _watch(process, ablation, results)
         except KeyboardInterrupt:

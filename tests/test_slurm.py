@@ -4,7 +4,6 @@ Not part of `make test`, as it installs Debian's Slurm where there is none: `mak
 """
 
 import json
-import signal
 import subprocess
 import sys
 import time
@@ -84,7 +83,7 @@ def test_an_interrupted_command_takes_its_jobs_with_it(slurm, profile, tmp_path)
     try:
         until(lambda: submitted(slurm))
     finally:
-        workflow.send_signal(signal.SIGINT)
+        workflow.terminate()
         assert workflow.wait(PATIENCE) == 130
     until(lambda: not queue(slurm))
 
