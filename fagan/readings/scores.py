@@ -22,7 +22,7 @@ def read_curves(runs: Runs, metric: str = SCORE) -> Reading:
     """Where the curves end, and which runs end above their own best."""
     ends = best_and_last(runs, metric)
     ends = ends[ends["status"] == "done"]
-    if ends.empty or "last" not in ends:
+    if "last" not in ends or ends["last"].isna().all():
         return NOTHING
     label = ends.groupby("label")["last"].mean().idxmin()
     step = ends.loc[ends["label"] == label, "last_step"].max()
