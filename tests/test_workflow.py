@@ -98,7 +98,7 @@ def test_a_finished_run_can_be_sampled_and_says_which_code_made_it(smoke, tmp_pa
     stale = fagan("stale", "smoke", "--results", results)
     assert stale.stdout.startswith("0 runs were made by other code")
     status = fagan("status", "smoke", "--results", results)
-    assert status.stdout.strip().endswith("2 of 2 done")
+    assert status.stdout.startswith("smoke: 2 of 2 done\n")
 
 
 def test_a_deleted_result_is_redone_alone_with_the_analysis(smoke, tmp_path):

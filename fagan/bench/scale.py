@@ -1,5 +1,6 @@
 """What many runs cost beside their training: the plan, the graph, status, analysis."""
 
+import math
 from itertools import product
 from pathlib import Path
 
@@ -24,6 +25,7 @@ from fagan.records import (
 
 RUNS, PLANNED = 1_000, 10_000
 ABLATION = "smoke"  # two arms: half as many seeds as runs
+LARGE = "overnight"  # the table of the plan: many arms, so that no arm has absurdly many seeds
 LOG_STEPS, SCORED_EVERY, STEP = 30, 5, 50
 GATES = [(n, f"full {2**i}x{2**i}") for n in ("generator", "discriminator") for i in range(2, 6)]
 WEIGHTS = [(n, f"{layer}.{path}") for n, layer in GATES for path in ("query", "key", "value")]
@@ -36,11 +38,15 @@ def name_of(part: str, runs: int) -> str:
 
 
 def measure_scale(folder: Path, runs: int = RUNS, planned: int = PLANNED) -> Parts:
-    """Commands from start to end, over records that no training made."""
+    """Commands from start to end, over records that no training made.
+
+    The plan holds whole seeds, so a few runs more than `planned`.
+    """
     large, results = str(folder / "planned"), folder / "many"
+    seeds = math.ceil(planned / len(ablations.load_table(LARGE).arms))
 
     def plan():
-        fagan("plan", ABLATION, "--seeds", str(planned // 2), "--results", large)
+        fagan("plan", LARGE, "--seeds", str(seeds), "--results", large)
 
     yield name_of("plan", planned), "s", repeated(plan, 3)
     write_runs(results, runs)

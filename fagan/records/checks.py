@@ -99,6 +99,6 @@ def parse_table(text: str, name: str) -> "pandas.DataFrame":
     for column in columns:
         if column not in _TEXTS:
             frame[column] = pd.to_numeric(frame[column])
-        elif not frame[column].map(lambda cell: isinstance(cell, str)).all():
+        elif not all(isinstance(cell, str) for cell in frame[column].unique()):
             raise ValueError(f"a {column} that is no text")
     return frame
