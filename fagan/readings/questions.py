@@ -73,7 +73,7 @@ def kernels(page: Page) -> Said:
     if len(calls):
         better, worse = int((calls["mean"] < 0).sum()), int((calls["mean"] > 0).sum())
         answer = (
-            f"Larger kernels than the smallest score better in {better} of {len(rows)} comparisons, "
+            f"Kernels above the smallest score better in {better} of {len(rows)} comparisons, "
             f"worse in {worse}"
         )
     return said(answer, evidence, rows)
