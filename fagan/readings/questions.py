@@ -71,11 +71,10 @@ def kernels(page: Page) -> Said:
     calls = rows[rows["called"]]
     answer = f"No kernel size is shown to matter, in {len(rows)} comparisons"
     if len(calls):
-        better = int((calls["mean"] < 0).sum())
+        better, worse = int((calls["mean"] < 0).sum()), int((calls["mean"] > 0).sum())
         answer = (
-            f"It can: {better} of {len(rows)} larger kernels score better than the smallest"
-            if better
-            else f"It costs: {len(calls)} of {len(rows)} larger kernels score worse"
+            f"Kernels above the smallest score better in {better} of {len(rows)} comparisons, "
+            f"worse in {worse}"
         )
     return said(answer, evidence, rows)
 
