@@ -256,7 +256,7 @@ def test_answers_are_linked_to_what_is_there(tmp_path, monkeypatch):
         readings.Answer("Can it?", "Yes", "**Much** of it.", 3, "comparison", "summary.csv"),
         readings.Answer("And <this>?", "Open", "Seeds.", 0, "alpha", "last_alphas.csv"),
     ]
-    monkeypatch.setattr(readings, "answers", lambda runs: answers)
+    monkeypatch.setattr(readings, "answers", lambda runs, known: answers)
     folder = make_ablation(tmp_path, arms={"fagan": ARMS["fagan"]}, seeds=1, grids=0)
     (folder / "analysis").mkdir()
     book = new_notebook(cells=[new_markdown_cell("# Which?")])
@@ -267,7 +267,7 @@ def test_answers_are_linked_to_what_is_there(tmp_path, monkeypatch):
     assert {"comparison.html", "tables/summary.csv"} <= set(page.links)
     assert not {"alpha.html", "tables/last_alphas.csv"} & set(page.links)
     assert "And &lt;this&gt;?" in page.text and "<strong>Much</strong>" in page.text
-    assert "n = 3 seeds" in page.text and "open" in page.text
+    assert "n = 3 ·" in page.text and "open" in page.text
 
 
 def test_report_without_analyses(tmp_path):

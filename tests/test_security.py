@@ -1,10 +1,13 @@
 """What is given from outside runs no code, leads nowhere else, and takes no more than it may."""
 
 import ast
+import base64
+import hashlib
 import json
 import os
 import pickle
 import re
+import shutil
 import struct
 import time
 import warnings
@@ -577,17 +580,32 @@ def test_a_page_shows_what_records_say_and_loads_nothing(tmp_path):
     reference = json.loads((folder / "reference.json").read_text())
     (folder / "reference.json").write_text(json.dumps(reference | {"name": EVIL}))
     page = report.report("tiny", tmp_path).read_text()
-    assert "<script" not in page and '<img src="http' not in page and "&lt;script&gt;" in page
+    assert EVIL not in page and '<img src="http' not in page and "&lt;script&gt;" in page
+    assert page.count("<script") == 1  # that of the list of runs
+
+
+def rules(page):
+    """The Content-Security-Policy of a page, {directive: sources}."""
+    policy = re.search(r'Content-Security-Policy" content="([^"]+)"', page)[1]
+    return dict(rule.strip().split(" ", 1) for rule in policy.split(";"))
 
 
 def test_every_page_forbids_what_it_does_not_hold(tmp_path):
-    head = (ROOT / "notebooks" / "template" / "parts.html.j2").read_text()
-    policy = re.search(r'Content-Security-Policy" content="([^"]+)"', head)[1]
-    rules = dict(rule.strip().split(" ", 1) for rule in policy.split(";"))
-    assert rules["default-src"] == "'none'" and rules["img-src"] == "data:"
-    assert "script-src" not in rules and "connect-src" not in rules
-    for template in ("front.html.j2", "index.html.j2"):
-        assert "parts.head(" in (ROOT / "notebooks" / "template" / template).read_text()
+    make_ablation(tmp_path, seeds=1)
+    shutil.copytree(tmp_path / "tiny", tmp_path / "published" / "tiny")
+    front = report.report("tiny", tmp_path)
+    pages = {path.stem: path.read_text() for path in front.parent.rglob("*.html")}
+    assert {"index", "published", "fagan-seed0"} <= set(pages)
+    for name, page in pages.items():
+        allowed = rules(page)
+        assert allowed["default-src"] == "'none'" and allowed["img-src"] == "data:"
+        assert "connect-src" not in allowed
+        scripts = re.findall(r"<script>(.*?)</script>", page, re.S)
+        hashes = [base64.b64encode(hashlib.sha256(s.encode()).digest()).decode() for s in scripts]
+        assert len(scripts) == (name == "index")
+        assert allowed.get("script-src", "") == " ".join(f"'sha256-{h}'" for h in hashes)
+    template = (ROOT / "notebooks" / "template" / "index.html.j2").read_text()
+    assert "parts.head(" in template  # a notebook's page has the same head
 
 
 def test_jupyter_listens_on_this_machine_alone_and_keeps_its_token():

@@ -20,7 +20,7 @@ def read_agreement(here: Runs, published: Runs) -> Reading:
     """Whether the published numbers repeat: to the last digit, else within their intervals."""
     scores, records = score_agreement(here, published), record_agreement(here, published)
     n = scores["run_id"].nunique()
-    rest = _left_out(here, published, n)
+    rest = _left_out(here, published, set(scores["run_id"]))
     if not n:
         return Reading("No run can be held against the published results yet", rest)
     verdicts = scores["verdict"].value_counts()
@@ -81,7 +81,7 @@ def read_conditions(here: Runs, published: Runs) -> str:
     return f"Other than for the published runs: {'; '.join(said)}. So last digits need not repeat."
 
 
-def _left_out(here: Runs, published: Runs, compared: int) -> str:
+def _left_out(here: Runs, published: Runs, compared: set[str]) -> str:
     """What could not be compared, and why."""
     other = other_configurations(here, published)
     new = [i for i in here.runs["run_id"] if i not in set(published.runs["run_id"])]
@@ -94,8 +94,9 @@ def _left_out(here: Runs, published: Runs, compared: int) -> str:
         )
     if new:
         sentences.append(f"Not compared: {len(new)} that are not published.")
-    absent = len(published.runs) - compared - len(other)
-    if absent > 0:
+    ended = published.runs.loc[published.runs["status"] == "done", "run_id"]
+    absent = len(set(ended) - compared - set(other))
+    if absent:
         sentences.append(f"Published, and not done here yet: {absent}.")
     return " ".join(sentences)
 

@@ -1,5 +1,7 @@
 """The report of an ablation: a front page and everything that it links to, in one folder."""
 
+import base64
+import hashlib
 import shutil
 from pathlib import Path
 from typing import Any
@@ -11,6 +13,7 @@ from fagan.report.agreement import agreement_page
 from fagan.report.analysis import analyses
 from fagan.report.listing import listing
 from fagan.report.pages import (
+    TEMPLATE,
     fill,
     heading,
     inline_svg,
@@ -91,9 +94,11 @@ def _front(
     from markupsafe import Markup
 
     from fagan import readings
+    from fagan.ablations import known_arms
     from fagan.tables import as_html, present, status_counts, summary
 
     score, status = readings.read_scores(runs), readings.read_status(runs)
+    answers, script = readings.answers(runs, known_arms()), read_script("runs_table.js")
     return fill(
         "front.html.j2",
         title=runs.title,
@@ -101,7 +106,7 @@ def _front(
         links=links,
         status=status._replace(text=sentence(status.text)),
         counts=status_counts(runs),
-        answers=[_answer(answer, made, tables) for answer in readings.answers(runs)],
+        answers=[_answer(answer, made, tables) for answer in answers],
         agreement=readings.read_agreement(runs, published) if published else None,
         agreement_page=AGREEMENT,
         score={
@@ -114,7 +119,19 @@ def _front(
         runs=listing(runs),
         tables=tables,
         made_with=readings.made_with(runs),
+        script=Markup(script),
+        script_hash=script_hash(script),
     )
+
+
+def read_script(name: str) -> str:
+    """A script of the templates' folder, as it stands in a page."""
+    return (TEMPLATE / name).read_text(encoding="utf-8")
+
+
+def script_hash(script: str) -> str:
+    """What a page's Content-Security-Policy calls a script, so that it runs no other."""
+    return "sha256-" + base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
 
 
 def _answer(answer: Any, made: list[str], tables: list[str]) -> dict[str, Any]:
