@@ -3,9 +3,12 @@
 import nbformat
 import pytest
 from nbclient import NotebookClient
+from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
+from records_factory import ARMS, make_ablation
 
 from fagan import report
 from fagan.environment import ROOT
+from fagan.errors import UserError
 
 NOTEBOOK = ROOT / "notebooks" / "use_the_layers.ipynb"
 
@@ -41,3 +44,18 @@ def test_it_runs_draws_and_says_n(executed, tmp_path):
     nbformat.write(executed, tmp_path / "a.ipynb")
     page = report.render(tmp_path / "a.ipynb", tmp_path / "a.html").read_text()
     assert page.count('role="img"') == 2 and "The layers in a network of your own" in page
+
+
+def test_a_report_takes_the_executed_guide_along(tmp_path, monkeypatch):
+    folder = make_ablation(tmp_path, arms={"fagan": ARMS["fagan"]}, seeds=1, grids=0)
+    assert "use_the_layers.html" not in report.report("tiny", tmp_path).read_text()
+    (tmp_path / "notebooks").mkdir()
+    quick = new_notebook(cells=[new_markdown_cell("# A guide"), new_code_cell("print(1 + 1)")])
+    nbformat.write(quick, tmp_path / "notebooks" / "use_the_layers.ipynb")
+    monkeypatch.setattr(report.analysis, "ANALYSIS", tmp_path / "notebooks" / "analysis")
+    page = report.analyse("tiny", "use_the_layers", tmp_path)
+    with pytest.raises(UserError, match="no runs under"):
+        report.analyse("tine", "use_the_layers", tmp_path)
+    assert page == folder / "analysis" / "use_the_layers.html" and "A guide" in page.read_text()
+    assert 'href="use_the_layers.html"' in report.report("tiny", tmp_path).read_text()
+    assert "A guide" in (folder / "report" / "use_the_layers.html").read_text()
