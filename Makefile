@@ -19,7 +19,7 @@ OPTIONS = $(if $(SEEDS),--seeds "$(SEEDS)") $(if $(STEPS),--steps "$(STEPS)") $(
 NAMED   = $(if $(ABLATION),$(ABLATION),laptop)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup ablations analysis report publish bench status lab test test-slurm lint clean
+.PHONY: help setup ablations analysis report publish bench status lab layers test test-slurm lint clean
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -69,6 +69,9 @@ status: $(READY)  ## what every run is doing, live; ONCE=1 prints it once, ALL=1
 
 lab: $(READY)  ## JupyterLab on this machine, at notebooks/
 	@$(PYTHON) -m jupyterlab --config=notebooks/jupyter_lab_config.py --notebook-dir=notebooks
+
+layers: $(READY)  ## the layers in a network that is not ours, as a page of the ablation's report
+	@$(PYTHON) -m fagan analyse $(NAMED) use_the_layers
 
 test: $(READY)  ## every test, a real smoke ablation included
 	@$(PYTHON) -m pytest $(TESTS)

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from fagan.environment import ROOT
 from fagan.errors import UserError, unknown
-from fagan.records import RESULTS, ablation_folder, write_text
+from fagan.records import RESULTS, ablation_folder, load_runs, write_text
 from fagan.report.pages import links, page_name, render
 from fagan.report.scrub import (
     compiled,
@@ -19,6 +19,8 @@ from fagan.report.scrub import (
 ANALYSIS = ROOT / "notebooks" / "analysis"
 # the order in which they are read; another notebook in the folder comes after them
 FIRST = ("blog", "comparison", "alpha", "attention", "receptive_field", "samples", "metrics")
+# notebooks beside the templates' folder: they read no records, and are executed where asked for
+GUIDES = ("use_the_layers",)
 
 
 class RunError(UserError):
@@ -32,7 +34,7 @@ def analyses() -> list[str]:
 
 
 def analyse(ablation: str, notebook: str, results: Path = RESULTS) -> Path:
-    """Execute a template on an ablation's records and render it; the page's path.
+    """Execute a template on an ablation's records, or a guide, and render it; the page's path.
 
     Writes analysis/<notebook>.ipynb and .html; the notebook writes its tables/ and figures/.
     Raises UserError for an unknown template, RunError where a cell fails (the .ipynb shows it).
@@ -40,9 +42,14 @@ def analyse(ablation: str, notebook: str, results: Path = RESULTS) -> Path:
     import nbformat
     import papermill
 
-    if notebook not in analyses():
-        raise unknown("notebook", notebook, analyses())
+    known = (*analyses(), *GUIDES)
+    if notebook not in known:
+        raise unknown("notebook", notebook, known)
     results = Path(results)
+    parameters, home = {"ablation": ablation, "results": from_root(results)}, ANALYSIS
+    if notebook in GUIDES:
+        load_runs(ablation, results)  # refuses an ablation that is not there
+        parameters, home = {}, ANALYSIS.parent
     folder = ablation_folder(ablation, results)
     done = folder / "analysis" / f"{notebook}.ipynb"
     done.parent.mkdir(parents=True, exist_ok=True)
@@ -50,9 +57,9 @@ def analyse(ablation: str, notebook: str, results: Path = RESULTS) -> Path:
     failure = None
     try:
         papermill.execute_notebook(
-            ANALYSIS / f"{notebook}.ipynb",
+            home / f"{notebook}.ipynb",
             running,
-            parameters={"ablation": ablation, "results": from_root(results)},
+            parameters=parameters,
             kernel_name="python3",
             language="python",
             cwd=ROOT,
@@ -70,7 +77,7 @@ def analyse(ablation: str, notebook: str, results: Path = RESULTS) -> Path:
     finally:
         running.unlink(missing_ok=True)
     book.metadata["papermill"] |= {
-        "input_path": f"notebooks/analysis/{notebook}.ipynb",
+        "input_path": f"notebooks/{'' if notebook in GUIDES else 'analysis/'}{notebook}.ipynb",
         "output_path": f"results/{ablation}/analysis/{notebook}.ipynb",
     }
     paths = machine_paths(data_paths(folder)) | results_folder(book)

@@ -10,7 +10,7 @@ from fagan.errors import UserError
 from fagan.records import RESULTS, Runs, ablation_folder, load_runs, write_text
 from fagan.report.agreement import PAGE as AGREEMENT
 from fagan.report.agreement import agreement_page
-from fagan.report.analysis import analyses
+from fagan.report.analysis import GUIDES, analyses
 from fagan.report.listing import listing
 from fagan.report.pages import (
     TEMPLATE,
@@ -24,9 +24,6 @@ from fagan.report.pages import (
     sentence,
 )
 from fagan.report.run_pages import run_page
-
-# notebooks that are no analysis of the templates' folder, yet may have been executed beside them
-GUIDES = ("use_the_layers", "playground")
 
 
 def report(ablation: str, results: Path = RESULTS) -> Path:
