@@ -20,6 +20,7 @@ import torch
 from PIL import Image, PngImagePlugin
 from records_factory import make_ablation
 from torchvision.datasets import CIFAR10
+from traitlets.config.loader import PyFileConfigLoader
 
 from fagan import ablations, report
 from fagan.config import RunConfig, UserError
@@ -610,5 +611,7 @@ def test_every_page_forbids_what_it_does_not_hold(tmp_path):
 
 def test_jupyter_listens_on_this_machine_alone_and_keeps_its_token():
     recipe = re.search(r"^lab:.*\n((?:\t.*\n)+)", (ROOT / "Makefile").read_text(), re.M)[1]
-    assert "--ip=127.0.0.1" in recipe
+    assert "--config=notebooks/jupyter_lab_config.py" in recipe and "--ip" not in recipe
+    config = PyFileConfigLoader("jupyter_lab_config.py", str(ROOT / "notebooks")).load_config()
+    assert config.ServerApp == {"ip": "127.0.0.1"} and "IdentityProvider" not in config
     assert not re.search(r"token|password|allow_origin|allow-root|0\.0\.0\.0", recipe)
