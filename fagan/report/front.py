@@ -137,6 +137,7 @@ def _answer(answer: Any, made: list[str], tables: list[str]) -> dict[str, Any]:
         "question": answer.question,
         "answer": sentence(answer.answer),
         "evidence": sentence(answer.evidence),
+        "interval": answer.interval,
         "n": answer.n,
         "page": answer.page if answer.page in made else "",
         "page_name": page_name(answer.page),
