@@ -147,16 +147,8 @@ class Player:
 
 
 def _load(run: Finished) -> Networks:
-    from safetensors import SafetensorError
-
     runs = load_runs(run.ablation, run.results, run.run_id)
-    try:
-        networks = load_networks(runs, run.run_id)
-    except (SafetensorError, RuntimeError) as error:  # not whole; of another architecture
-        reason = str(error).strip().splitlines()[0]
-        raise UserError(
-            f"the weights of {run.name} cannot be read ({reason}); delete its folder, run it anew"
-        ) from error
+    networks = load_networks(runs, run.run_id)
     if networks is None or networks.generator is None:
         raise UserError(f"{run.name} kept no generator; run it anew")
     return networks
