@@ -610,5 +610,7 @@ def test_every_page_forbids_what_it_does_not_hold(tmp_path):
 
 def test_jupyter_listens_on_this_machine_alone_and_keeps_its_token():
     recipe = re.search(r"^lab:.*\n((?:\t.*\n)+)", (ROOT / "Makefile").read_text(), re.M)[1]
-    assert "--ip=127.0.0.1" in recipe
-    assert not re.search(r"token|password|allow_origin|allow-root|0\.0\.0\.0", recipe)
+    given = (ROOT / "notebooks" / "jupyter_lab_config.py").read_text()
+    assert "--config=notebooks/jupyter_lab_config.py" in recipe
+    assert 'c.ServerApp.ip = "127.0.0.1"' in given
+    assert not re.search(r"token|password|allow_|allow-|0\.0\.0\.0|--ip", recipe + given)
