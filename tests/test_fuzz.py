@@ -290,7 +290,7 @@ class Given:
         return open_image(self.content)
 
 
-@pytest.mark.filterwarnings("ignore::UserWarning:PIL")
+@pytest.mark.filterwarnings("ignore")
 @examples(250)
 @given(st.sampled_from(sorted(IMAGES)).flatmap(lambda kind: mutated(IMAGES[kind])))
 def test_a_damaged_image_is_pixels_or_a_reason(content):

@@ -6,11 +6,12 @@ import json
 import pytest
 import torch
 
-from fagan import evaluate, train
+from fagan import evaluate, locks, train
 from fagan.config import RunConfig
 from fagan.data import Batches
 from fagan.errors import UserError
 from fagan.models import alphas
+from fagan.records import RUNNER_LOCK
 from fagan.train import loop
 
 TINY = {
@@ -241,8 +242,8 @@ def test_two_damaged_checkpoints_are_a_run_from_the_start(whole, tmp_path, monke
 
 def test_a_training_whose_notebook_fails_is_not_lost(whole, tmp_path, monkeypatch):
     """Under the runner the checkpoint stays; Snakemake takes the failed job's metrics.json away."""
-    (tmp_path / "running").write_text("1")
-    train.train(config(), tmp_path, quiet)
+    with locks.lock(tmp_path / RUNNER_LOCK):
+        train.train(config(), tmp_path, quiet)
     (tmp_path / "metrics.json").unlink()
 
     def not_again(*_):
