@@ -31,7 +31,7 @@ def ablations(results, *options):
 @pytest.fixture(scope="module")
 def smoke(tmp_path_factory):
     """A finished smoke ablation: (results folder, what was printed)."""
-    results = tmp_path_factory.mktemp("results")
+    results = tmp_path_factory.mktemp("results") / "a person's $folder"  # a shell must not read it
     done = ablations(results)
     assert done.returncode == 0, done.stdout + done.stderr + logs(results)
     return results, done.stdout
