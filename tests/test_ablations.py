@@ -13,7 +13,7 @@ SHIPPED = ("smoke", "laptop", "overnight", "folder32", "faces64", "cifar10", "ce
 @pytest.fixture
 def tables(tmp_path, monkeypatch):
     """A folder of tables under a root of its own; returns a writer."""
-    monkeypatch.setattr(ablations, "TABLES", tmp_path)
+    monkeypatch.setattr(ablations.files, "TABLES", tmp_path)
 
     def write(name, text):
         (tmp_path / f"{name}.yaml").write_text(text)

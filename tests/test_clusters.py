@@ -151,7 +151,7 @@ def test_the_submitting_machine_does_not_choose_a_precision(
 
 
 def test_the_command_line_says_what_was_chosen(capsys):
-    from fagan.cli import _chosen
+    from fagan.cli.ablate import _chosen
 
     _, runs = _chosen("faces64", "1", None, "", None, 1)
     said = capsys.readouterr().out

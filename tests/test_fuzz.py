@@ -216,7 +216,7 @@ def test_a_table_is_planned_or_refused_and_only_results_are_written(place, data)
         return ablations.plan(table, ablations.configs(table), place / "results")
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(ablations, "TABLES", place / "tables")
+        patch.setattr(ablations.files, "TABLES", place / "tables")
         runs = attempt(planned)
         assert tree(place) == before
         assert (place / "results").exists() == (runs is not None)

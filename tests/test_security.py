@@ -415,7 +415,7 @@ def test_odd_names_break_no_record_no_log_and_no_line(kind, tmp_path, photos, ca
 @pytest.fixture
 def table(tmp_path, monkeypatch):
     (tmp_path / "tables").mkdir()
-    monkeypatch.setattr(ablations, "TABLES", tmp_path / "tables")
+    monkeypatch.setattr(ablations.files, "TABLES", tmp_path / "tables")
 
     def planned(text: str | bytes):
         text = text.encode() if isinstance(text, str) else text
