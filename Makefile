@@ -59,7 +59,8 @@ report: $(READY)  ## write results/ABLATION/report/index.html from what is there
 	@$(PYTHON) -m fagan report $(NAMED)
 
 publish: $(READY)  ## copy a finished ablation to results/published/, after its checks
-	@$(PYTHON) -m fagan publish $(NAMED) $(foreach run,$(WEIGHTS),--weights $(run))
+	@$(PYTHON) -m fagan publish $(NAMED) $(foreach run,$(WEIGHTS),--weights $(run)) \
+		$(if $(filter no,$(NOTEBOOKS)),--no-notebooks)
 
 bench: $(READY)  ## steps, start-up and evaluation against the released package and the machine
 	@$(PYTHON) -m fagan bench $(if $(QUICK),--quick) $(if $(PUBLISH),--publish)

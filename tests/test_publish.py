@@ -2,13 +2,16 @@
 
 import json
 
+import nbformat
 import pytest
 import records_factory
 
-from fagan import publish
+from fagan import publish, readings
 from fagan.environment import ROOT
 from fagan.errors import UserError
-from fagan.records import read_json, write_json
+from fagan.records import load_runs, read_json, write_json
+from fagan.report import report
+from fagan.tables import write
 
 
 @pytest.fixture
@@ -23,9 +26,9 @@ def finished(tmp_path):
         unfinished=(),
         not_begun=(),
     )
-    for name in ("figures", "tables", "report"):
-        (folder / name).mkdir(exist_ok=True)
-    (folder / "report" / "index.html").write_text("<p>an answer</p>")
+    (folder / "figures").mkdir()
+    (folder / "tables").mkdir()
+    (folder / "tables" / "summary.csv").write_text("arm,mean\nsagan,1.0\n")
     for network in ("generator", "discriminator"):
         (folder / "runs" / "fagan-seed0" / f"{network}.safetensors").write_bytes(b"weights")
     return results, folder
@@ -40,12 +43,12 @@ def refused(results, match, **options):
 
 def test_records_and_pages_are_copied_and_the_data_path_is_not(finished):
     results, folder = finished
-    plan = read_json(folder / "plan.json")
-    plan["runs"][0]["config"] |= {"data": "folder", "data_path": "somewhere/private"}
-    write_json(folder / "plan.json", plan)
+    of_photographs(folder)
     target = publish.publish("tiny", results, weights=("fagan-seed0",))
     assert target == results / "published" / "tiny"
-    assert (target / "report" / "index.html").read_text() == "<p>an answer</p>"
+    assert "4 of" not in (front := (target / "report" / "index.html").read_text())
+    assert "3 of 4 runs are done (1 diverged)" in front and "published.html" not in front
+    assert (target / "report" / "tables" / "summary.csv").exists()
     for run in ("sagan-seed0", "sagan-seed1", "fagan-seed0", "fagan-seed1"):
         for name in ("history.csv", "metrics.json", "env.json", "spectral.csv"):
             original = (folder / "runs" / run / name).read_bytes()
@@ -84,12 +87,75 @@ def test_what_is_not_worth_citing_is_refused(finished):
 
 def test_paths_and_sizes_are_refused(finished, monkeypatch):
     results, folder = finished
-    page = folder / "report" / "index.html"
-    page.write_text(f"<img src='{ROOT}/results/a.png'>")
-    refused(results, r"report/index\.html holds this machine's path")
-    page.write_text("x" * 100)
+    table = folder / "tables" / "summary.csv"
+    table.write_text(f"arm,path\nsagan,{ROOT}/results/a.png\n")
+    refused(results, r"tables/summary\.csv holds this machine's path")
+    table.write_text("arm\nsagan\n")
     monkeypatch.setattr(publish, "FILE_LIMIT", 99)
     refused(results, "is over")
     monkeypatch.setattr(publish, "FILE_LIMIT", 5_000_000)
     monkeypatch.setattr(publish, "TOTAL_LIMIT", 99)
     refused(results, "MB to publish")
+
+
+def with_notebook(folder, run):
+    """A run with the notebook that made it; as those of photographs do, it shows some."""
+    book = nbformat.v4.new_notebook()
+    book.cells.append(nbformat.v4.new_markdown_cell("# One run\n\ntraining images: SECRET"))
+    nbformat.write(book, folder / "runs" / run / "train.ipynb")
+
+
+def of_photographs(folder):
+    """The ablation as if it had been run on a folder of images."""
+    plan = read_json(folder / "plan.json")
+    for run in plan["runs"]:
+        run["config"] |= {"data": "folder", "data_path": "somewhere/private"}
+    write_json(folder / "plan.json", plan)
+    for path in folder.glob("runs/*/config.json"):
+        write_json(path, read_json(path) | {"data": "folder"})
+
+
+def test_photographs_stay_where_they_are(finished):
+    results, folder = finished
+    with_notebook(folder, "fagan-seed0")
+    page = results / "published" / "tiny" / "report" / "runs" / "fagan-seed0.html"
+    publish.publish("tiny", results)
+    assert "SECRET" in page.read_text()
+    publish.publish("tiny", results, notebooks=False)
+    assert "SECRET" not in page.read_text()
+    of_photographs(folder)
+    before = page.read_text()
+    with pytest.raises(UserError, match="show photographs of its data set"):
+        publish.publish("tiny", results, notebooks=True)
+    assert page.read_text() == before  # refused, with what was published in its place
+    publish.publish("tiny", results)
+    assert "SECRET" not in page.read_text()
+    assert not list((results / "published").glob(".*"))
+
+
+def test_the_front_page_tells_what_a_published_ablation_of_more_seeds_answers(finished):
+    results, _ = finished
+    arms = {"sagan": {}, "fagan": {"architecture": "fagan"}, "dcgan": {"architecture": "dcgan"}}
+    options = {"unfinished": (), "not_begun": (), "diverged": ()}
+    larger = records_factory.make_ablation(results, "larger", arms=arms, seeds=3, **options)
+    (larger / "figures").mkdir()
+    question = readings.answers(load_runs("tiny", results))[0].question
+    answer = readings.Answer(question, "Nothing is shown", "", 3, "comparison", "blog.csv", "0 [1]")
+    write(readings.answers_table([answer]), larger / "tables" / "answers.csv")
+    assert "Nothing is shown" not in report("tiny", results).read_text()
+    publish.publish("larger", results)
+    front = report("tiny", results)
+    text = front.read_text()
+    assert text.count("3 arms, 3 seeds an arm") == 1 and "<b>Nothing is shown</b>" in text
+    link = "../../published/larger/report/index.html"
+    assert f'href="{link}"' in text and (front.parent / link).resolve().is_file()
+    # from the published page the same link leads elsewhere
+    target = publish.publish("tiny", results) / "report"
+    link = "../../larger/report/index.html"
+    assert f'href="{link}"' in (target / "index.html").read_text()
+    assert (target / link).resolve().is_file()
+    # not from another data set, nor from the smaller to the larger
+    assert "Nothing is shown" not in report("larger", results).read_text()
+    reference = results / "published" / "larger" / "reference.json"
+    write_json(reference, read_json(reference) | {"checksum": "other"})
+    assert "Nothing is shown" not in report("tiny", results).read_text()

@@ -103,7 +103,11 @@ def test_images_that_are_not_here_are_none_and_the_networks_are_read_all_the_sam
     moved = load_runs("tiny", tmp_path)
     assert studies.some_real(moved, 4) is None and studies.real_images(moved) is None
     assert len(studies.networks(moved)) == 5
-    assert set(studies.attention_looks(studies.networks(moved), None)["network"]) == {"generator"}
+    looks = studies.attention_looks(studies.networks(moved), studies.some_drawn(moved, 4))
+    for _, own in looks.groupby("run_id"):  # no photograph is drawn: what the generator made is
+        assert set(own["network"]) == {"generator", "discriminator"}
+        first, *others = own["image"]
+        assert all((first == other).all() for other in others)
     assert json.loads(config.read_text())["data"] == "folder"
 
 

@@ -154,15 +154,19 @@ def publish(
     weights: Annotated[
         list[str] | None, typer.Option(help="run whose networks go along; may be repeated")
     ] = None,
+    notebooks: Annotated[
+        bool | None,
+        typer.Option(help="run pages with their notebooks; default where no photograph is in them"),
+    ] = None,
     results: Results = RESULTS,
 ) -> None:
-    """Copy a finished ablation to results/published/, after checks, and update the README."""
+    """Copy a finished ablation to results/published/, after checks, and update what cites it."""
     from fagan import readme
     from fagan.publish import publish
 
-    print(publish(ablation, results, tuple(weights or ())))
+    print(publish(ablation, results, tuple(weights or ()), notebooks))
     for name in readme.update(results):
-        print(f"README.md: results of {name} rewritten")
+        print(f"{name} rewritten")
 
 
 @app.command()

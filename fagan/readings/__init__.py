@@ -6,7 +6,15 @@ n, and they say what n seeds cannot show.
 
 from fagan.readings.agreement import read_agreement, read_conditions
 from fagan.readings.alphas import read_reach, read_signs
-from fagan.readings.answers import Answer, answers, answers_table, body, heading, overview
+from fagan.readings.answers import (
+    Answer,
+    answers,
+    answers_table,
+    body,
+    heading,
+    overview,
+    recorded_answers,
+)
 from fagan.readings.instruments import (
     read_interventions,
     read_sign_use,
@@ -14,7 +22,7 @@ from fagan.readings.instruments import (
     read_traces,
 )
 from fagan.readings.reading import NOTHING, Reading, percent
-from fagan.readings.runs import caveats, made_with, protocol, read_failures, read_status
+from fagan.readings.runs import caveats, extent, made_with, protocol, read_failures, read_status
 from fagan.readings.samples import (
     read_films,
     read_interpolations,
@@ -53,6 +61,7 @@ __all__ = [
     "answers_table",
     "body",
     "caveats",
+    "extent",
     "heading",
     "made_with",
     "overview",
@@ -87,4 +96,5 @@ __all__ = [
     "read_status",
     "read_ties",
     "read_traces",
+    "recorded_answers",
 ]

@@ -60,6 +60,15 @@ def answers_table(found: list[Answer]) -> pd.DataFrame:
     return pd.DataFrame([[getattr(a, c) for c in columns] for a in found], columns=columns)
 
 
+def recorded_answers(runs: Runs) -> list[Answer]:
+    """The answers as the first page wrote them into answers.csv; none where it did not."""
+    path = runs.folder / "tables" / "answers.csv"
+    if not path.is_file():
+        return []
+    rows = pd.read_csv(path, keep_default_na=False).to_dict("records")
+    return [Answer(**{name: row[name] for name in Answer.__dataclass_fields__}) for row in rows]
+
+
 def heading(answer: Answer, number: int) -> str:
     """The claim as a heading, and the question that it answers."""
     return f"## {number}. {answer.answer}\n\n*{answer.question}*"

@@ -17,6 +17,13 @@ def read_status(runs: Runs) -> Reading:
     return Reading(claim, " ".join(caveats(runs)))
 
 
+def extent(runs: Runs) -> str:
+    """The size of an ablation in a few words."""
+    own = runs.runs.groupby("arm")["seed"].nunique().min()
+    steps = runs.runs["steps"].max()
+    return f"{count(len(runs.arms))} arms, {seeds(own)} an arm, {count(steps)} steps a run"
+
+
 def caveats(runs: Runs) -> list[str]:
     """What a reader must know before comparing: seeds, mixed sources, mixed machines."""
     n = summary(runs)["n"]

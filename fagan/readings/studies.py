@@ -10,8 +10,8 @@ from fagan.tables import count, number, seeds
 
 NO_WEIGHTS = Reading(
     "Nothing to look into",
-    "This needs the weights of a run and, for a discriminator, real images; here one of them is "
-    "missing, as in published ablations and in records of schema 1.",
+    "This needs the weights of a run and, for a discriminator's fields, real images; here one of "
+    "them is missing, as in published ablations and in records of schema 1.",
 )
 NO_IMAGES = Reading(
     "The images are not on this machine", "Without them there is nothing to degrade."
@@ -34,12 +34,15 @@ def read_looks(looks: pd.DataFrame, runs: Runs) -> Reading:
     peaks = looks.groupby(["arm", "network", "layer"], sort=False)["peak"].mean()
     (arm, network, layer), peak = peaks.idxmax(), peaks.max()
     flat = int((peaks < 2).sum())
+    drawn = set(runs.runs["data"]) == {"faces"}
+    shown = "a real image" if drawn else "what its generator made"
     text = (
         "Each row is a layer, each column a query (cross). The stronger the colour, the more "
         "weight, so one colour all over is a look everywhere; under a map stands its largest "
         "weight as a multiple of a uniform map's. "
         f"{flat} of {len(peaks)} layers stay below 2 in the mean over these queries. One image a "
-        "network, nobody's choice, so it illustrates and does not test."
+        f"network, nobody's choice, so it illustrates and does not test; a discriminator is shown "
+        f"{shown}."
     )
     where = f"{runs.labels[arm]}'s {network}, {layer}"
     return Reading(f"The sharpest maps are in {where}: {number(peak, 2)} times uniform", text)

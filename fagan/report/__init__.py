@@ -1,7 +1,7 @@
 """Pages: execute an analysis template, and render notebooks to HTML that opens from disk."""
 
 from fagan.report.analysis import RunError, analyse, analyses
-from fagan.report.front import report
+from fagan.report.front import report, write_pages
 from fagan.report.pages import alt_text, heading, inline_svg, readable_tables, render
 from fagan.report.scrub import data_paths, machine_paths, scrub, scrub_file
 
@@ -19,4 +19,5 @@ __all__ = [
     "report",
     "scrub",
     "scrub_file",
+    "write_pages",
 ]

@@ -11,6 +11,7 @@ from fagan.records import RESULTS, Runs, ablation_folder, load_runs, write_text
 from fagan.report.agreement import PAGE as AGREEMENT
 from fagan.report.agreement import agreement_page
 from fagan.report.analysis import GUIDES, analyses
+from fagan.report.elsewhere import Elsewhere, elsewhere
 from fagan.report.listing import listing
 from fagan.report.pages import (
     TEMPLATE,
@@ -31,11 +32,25 @@ def report(ablation: str, results: Path = RESULTS) -> Path:
 
     results/<ablation>/report/ holds index.html, the executed analyses, a page per run that has
     begun, where results/published/<ablation> exists a page that holds this clone's numbers against
-    it, and the tables as CSV. It can be moved or served as it is.
+    it, and the tables as CSV. It can be moved or served as it is; only what a published ablation
+    of more arms or seeds answers is linked where it stands.
     """
     runs = load_runs(ablation, results)
-    published = _published(ablation, results)
-    target = runs.folder / "report"
+    return write_pages(runs, runs.folder / "report", results, _published(ablation, results))
+
+
+def write_pages(
+    runs: Runs,
+    target: Path,
+    results: Path = RESULTS,
+    published: Runs | None = None,
+    notebooks: bool = True,
+) -> Path:
+    """The pages of `report` in the folder `target`; the front page's path.
+
+    published: what the numbers are held against, None for no such page. notebooks: whether a run's
+    page shows the notebook that made it, with real images of its data set, or its records alone.
+    """
     for name in ("runs", "tables"):
         (target / name).mkdir(parents=True, exist_ok=True)
     made = [n for n in (*analyses(), *GUIDES) if _executed(runs, n).exists()]
@@ -46,18 +61,20 @@ def report(ablation: str, results: Path = RESULTS) -> Path:
     for name in made:
         page = target / f"{name}.html"
         written.add(
-            render(_executed(runs, name), page, site=ablation, links=links(pages, page.name))
+            render(_executed(runs, name), page, site=runs.ablation, links=links(pages, page.name))
         )
     if published:
         page = target / AGREEMENT
         written.add(agreement_page(runs, published, page, links(pages, AGREEMENT)))
     up = links([(text, f"../{href}") for text, href in pages])
     for run_id in runs.runs["run_id"]:
-        written.add(run_page(runs, run_id, target / "runs" / f"{run_id}.html", up))
+        page = target / "runs" / f"{run_id}.html"
+        written.add(run_page(runs, run_id, page, up, notebooks))
     tables = sorted(path.name for path in (runs.folder / "tables").glob("*.csv"))
     for name in tables:
         shutil.copyfile(runs.folder / "tables" / name, target / "tables" / name)
-    front = _front(runs, published, made, links(pages, "index.html"), tables)
+    further = elsewhere(runs, results, target)
+    front = _front(runs, published, made, links(pages, "index.html"), tables, further)
     write_text(target / "index.html", front)
     for page in (*target.glob("*.html"), *target.glob("runs/*.html")):
         if page not in written:  # of a run or a notebook that is no more
@@ -86,6 +103,7 @@ def _front(
     made: list[str],
     links: list[dict],
     tables: list[str],
+    further: dict[str, list[Elsewhere]],
 ) -> str:
     """The HTML of the front page."""
     from markupsafe import Markup
@@ -103,7 +121,10 @@ def _front(
         links=links,
         status=status._replace(text=sentence(status.text)),
         counts=status_counts(runs),
-        answers=[_answer(answer, made, tables) for answer in answers],
+        answers=[
+            _answer(answer, made, tables) | {"elsewhere": further.get(answer.question, [])}
+            for answer in answers
+        ],
         agreement=readings.read_agreement(runs, published) if published else None,
         agreement_page=AGREEMENT,
         score={

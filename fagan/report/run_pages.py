@@ -9,7 +9,13 @@ from fagan.records import Runs, load_runs, read_json, write_text
 from fagan.report.pages import fill, inline_svg, render
 
 
-def run_page(runs: Runs, run_id: str, page: Path, links: Iterable[Mapping[str, Any]]) -> Path:
+def run_page(
+    runs: Runs,
+    run_id: str,
+    page: Path,
+    links: Iterable[Mapping[str, Any]],
+    with_notebook: bool = True,
+) -> Path:
     """Write a run's page: its executed notebook, or without one what its records hold."""
     from markupsafe import Markup
 
@@ -24,7 +30,7 @@ def run_page(runs: Runs, run_id: str, page: Path, links: Iterable[Mapping[str, A
         "differences": _differences(runs, run_id),
         "neighbours": _neighbours(runs, run_id),
     }
-    if notebook.exists():
+    if with_notebook and notebook.exists():
         intro = fill("run_head.html.j2", **head)
         return render(notebook, page, title, runs.ablation, links, intro)
     own = load_runs(runs.ablation, runs.folder.parent, run_id)

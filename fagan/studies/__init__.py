@@ -29,6 +29,7 @@ from fagan.studies.networks import (
     load_networks,
     networks,
     recorded_config,
+    some_drawn,
     some_real,
     without_weights,
 )
@@ -52,6 +53,7 @@ __all__ = [
     "released_norms",
     "sign_flips",
     "slerp",
+    "some_drawn",
     "some_real",
     "train_mode_scores",
     "without_weights",

@@ -29,13 +29,13 @@ def attention_looks(
     """The map of every attention layer from each point of one image; columns LOOKS.
 
     The generator makes its image from latent `index` of the sample grids; the discriminator is
-    shown real[index], uint8 (N, 3, R, R), and has no rows where real is None. query: 1, 2, ...;
+    shown real[index], uint8 (N, 3, R, R), or, where real is None, that image. query: 1, 2, ...;
     row, column: the query's pixel. image: uint8 (R, R, 3). map: float64 (H', W') over the keys'
     grid, the mean over heads, summing to 1. peak: its largest weight over that of a uniform map.
     """
     rows = []
     for run in runs:
-        for name, network, inputs in _shown(run, real, index):
+        for name, network, inputs in _shown(run, real, range(index, index + 1)):
             with torch.no_grad(), evaluating(network), record(network) as records:
                 output = network(inputs)
             picture = inputs if inputs.dim() == 4 else output
@@ -46,12 +46,18 @@ def attention_looks(
     return pd.DataFrame(rows, columns=LOOKS)
 
 
-def _shown(run: Networks, real: Tensor | None, index: int):
-    """(name, network, its input (1, ...)) of the networks that can be shown something."""
+def _shown(run: Networks, real: Tensor | None, chosen: range):
+    """(name, network, its inputs (n, ...)) of the networks that can be shown something."""
+    made = None
     if run.generator is not None:
-        yield "generator", run.generator, run.latents(index + 1)[index:]
-    if run.discriminator is not None and real is not None:
-        yield "discriminator", run.discriminator, to_unit(real[index : index + 1])
+        latents = run.latents(chosen.stop)[chosen.start :]
+        yield "generator", run.generator, latents
+        if real is None and run.discriminator is not None:
+            with torch.no_grad(), evaluating(run.generator):
+                made = run.generator(latents)
+    images = made if real is None else to_unit(real[chosen.start : chosen.stop])
+    if run.discriminator is not None and images is not None:
+        yield "discriminator", run.discriminator, images
 
 
 def _maps(layer: str, recorded, points, resolution: int) -> Iterator[dict]:
@@ -78,12 +84,12 @@ def sign_flips(runs: Sequence[Networks], real: Tensor | None, n: int = 4) -> pd.
 
     One row per layer with an alpha that is not 0; columns FLIPS. kind: "full" or "self". change:
     root mean square of the output's change over that of the output, in float64, on the first n
-    latents or real images. 0: the same function, so that the sign of alpha says nothing.
+    latents or real images (made ones where real is None). 0: the same function, so that the sign
+    of alpha says nothing.
     """
     rows = []
     for run in runs:
-        for name, network, _ in _shown(run, real, 0):
-            inputs = run.latents(n) if name == "generator" else to_unit(real[:n])
+        for name, network, inputs in _shown(run, real, range(n)):
             copy, inputs = deepcopy(network).double(), inputs.double()
             with torch.no_grad(), evaluating(copy):
                 trained = copy(inputs)

@@ -100,6 +100,14 @@ def some_real(runs: Runs, n: int) -> Tensor | None:
         return None
 
 
+def some_drawn(runs: Runs, n: int) -> Tensor | None:
+    """`some_real` where the images are procedural; None for photographs.
+
+    A page can be published, and a data set's photographs are somebody else's: no figure shows one.
+    """
+    return some_real(runs, n) if set(runs.runs["data"]) == {"faces"} else None
+
+
 def _load_discriminator(config: RunConfig, path) -> Discriminator | None:
     if not path.exists():
         return None

@@ -1,22 +1,8 @@
-"""The README's results: written from the published records, so that no number is typed.
+"""What stands between the marks of the README."""
 
-The README holds pairs of marks, `<!-- results: laptop -->`, `<!-- scores: precision -->` or
-`<!-- bench: cpu -->`, and `<!-- end -->`; what stands between them is `block("laptop")`,
-`scores_block("precision")` or `bench_block("cpu")`.
-`python -m fagan publish` and `bench --publish` write them, and a test compares.
-"""
-
-import re
 from pathlib import Path
 
-from fagan.config import UserError
-from fagan.environment import ROOT
-from fagan.records import RESULTS, load_runs, write_text
-
-README = ROOT / "README.md"
-MARKS = re.compile(
-    r"(<!-- (?P<kind>results|scores|bench): (?P<name>[\w-]+) -->\n).*?(<!-- end -->)", re.DOTALL
-)
+from fagan.records import PUBLISHED, RESULTS, load_runs
 
 
 def block(ablation: str, results: Path = RESULTS) -> str:
@@ -75,26 +61,17 @@ def bench_block(device: str, results: Path = RESULTS) -> str:
     return "\n\n".join(bench.markdown(folder, s, "results/published/bench") for s in slugs) + "\n"
 
 
-def between(match: re.Match, results: Path = RESULTS) -> str:
-    """What belongs between a pair of marks."""
-    blocks = {"results": block, "scores": scores_block, "bench": bench_block}
-    return blocks[match["kind"]](match["name"], results)
+def answers_block(ablation: str, results: Path = RESULTS) -> str:
+    """The blog's questions and what a published ablation answers, as Markdown."""
+    from fagan import readings
 
-
-def update(results: Path = RESULTS, readme: Path = README) -> list[str]:
-    """Rewrite every marked block of the README; the names of those that changed."""
-    text = readme.read_text(encoding="utf-8")
-    changed = []
-
-    def fresh(match: re.Match) -> str:
-        new = match[1] + between(match, results) + match[4]
-        if new != match[0]:
-            changed.append(match["name"])
-        return new
-
-    new_text = MARKS.sub(fresh, text)
-    if not MARKS.search(text):
-        raise UserError(f"{readme.name} has no `<!-- results: NAME -->` to write between")
-    if changed:
-        write_text(readme, new_text)
-    return changed
+    runs = load_runs(f"{PUBLISHED}/{ablation}", results)
+    folder = f"results/published/{ablation}"
+    table = readings.overview(readings.recorded_answers(runs)).drop(columns="page").astype(str)
+    return (
+        f"{_markdown(table)}\n\nFrom {readings.extent(runs)}. Every comparison with its interval "
+        f"is in [blog.csv]({folder}/tables/blog.csv); intervals are corrected for their number, "
+        "and lower FD-Lite0 is better. "
+        f"Records and pages: [{folder}]({folder}) "
+        f"({readings.made_with(runs)}).\n"
+    )
