@@ -28,6 +28,7 @@ RUN_FILES = (
 )
 ENDINGS = ("interventions.csv",)  # which a diverged run lacks
 FOLDERS = ("figures", "tables")  # the pages are written anew
+PICTURES, SHEET = {".png", ".webp"}, "samples_"  # the sheets of samples are for the README
 ENDED = ("done", "diverged")
 TEXT = {".json", ".csv", ".html", ".ipynb", ".svg", ".css", ".md", ".txt"}
 
@@ -42,7 +43,9 @@ def publish(
 
     weights: the runs whose networks go along. notebooks: whether the pages of the runs show the
     notebooks that made them; by default where the images are procedural, since a run's notebook
-    shows some of its training images, and photographs are somebody else's.
+    shows some of its training images, and photographs are somebody else's. Without, sample grids
+    and the pictures that a page carries already stay behind too: what is left of an ablation of
+    many runs is small.
 
     Raises UserError, with what was published before in its place, where a run has not ended, the
     runs were made by different code or from an uncommitted tree, photographs would go along, a file
@@ -57,12 +60,13 @@ def publish(
             f"the notebooks of {ablation} show photographs of its data set, which are not ours to "
             "publish; leave --notebooks away"
         )
+    notebooks = drawn if notebooks is None else notebooks
     if target.is_symlink():
         raise UserError(f"{target} is a link; publishing replaces a folder: remove the link")
     partial = target.with_name(f".{ablation}.part")
     shutil.rmtree(partial, ignore_errors=True)
     try:
-        for path in _chosen(source, weights):
+        for path in _chosen(source, weights, notebooks):
             copy = partial / path.relative_to(source)
             copy.parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(path, copy)
@@ -70,9 +74,7 @@ def publish(
         for run in plan["runs"]:
             run["config"].pop("data_path", None)
         write_json(partial / "plan.json", plan)
-        write_pages(
-            runs, partial / "report", results, None, drawn if notebooks is None else notebooks
-        )
+        write_pages(runs, partial / "report", results, None, notebooks)
         _check_files(partial)
         shutil.rmtree(target, ignore_errors=True)
         partial.replace(target)
@@ -103,14 +105,16 @@ def _checked_runs(ablation: str, results: Path) -> Runs:
     return runs
 
 
-def _chosen(source: Path, weights: tuple[str, ...]) -> list[Path]:
+def _chosen(source: Path, weights: tuple[str, ...], pictures: bool) -> list[Path]:
     files = [source / "reference.json"]
     for folder in FOLDERS:
-        files += (path for path in sorted((source / folder).rglob("*")) if path.is_file())
+        found = (path for path in sorted((source / folder).rglob("*")) if path.is_file())
+        files += (path for path in found if pictures or not _on_a_page(path))
     for run in sorted((source / "runs").iterdir()):
         files += (run / name for name in RUN_FILES)
         files += (run / name for name in ENDINGS if (run / name).exists())
-        files += sorted((run / "samples").glob("step_*.png"))[-1:]
+        if pictures:
+            files += sorted((run / "samples").glob("step_*.png"))[-1:]
         if run.name in weights:
             files += (run / f"{name}.safetensors" for name in ("generator", "discriminator"))
     for path in files:
@@ -121,6 +125,10 @@ def _chosen(source: Path, weights: tuple[str, ...]) -> list[Path]:
         if any(part.is_symlink() for part in (path, *path.parents[: len(name.parts) - 1])):
             raise UserError(f"{name} is a link; only files of the ablation itself are published")
     return files
+
+
+def _on_a_page(path: Path) -> bool:
+    return path.suffix in PICTURES and not path.name.startswith(SHEET)
 
 
 def _check_files(folder: Path) -> None:

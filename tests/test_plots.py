@@ -1,9 +1,12 @@
 """Figures: every seed is drawn, the floor is there, an arm keeps its look, files are stable."""
 
+import re
 from dataclasses import replace
 
 import matplotlib as mpl
+import matplotlib.pyplot as plt
 import numpy as np
+import pandas as pd
 import pytest
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
@@ -256,3 +259,54 @@ def test_files_are_stable_named_and_hold_text(runs, ax, tmp_path):
     with Image.open(picture) as image:
         assert image.size == (1400, 720) and image.text["Title"] == "what it shows"
     assert sorted(path.name for path in tmp_path.iterdir()) == ["b.svg", "c.png", "figures"]
+
+
+# What a page has room for
+
+
+def with_arms(runs, arms, seeds, resolution=32):
+    frame = pd.DataFrame(
+        [
+            {"arm": f"a{i}", "seed": s, "resolution": resolution}
+            for i in range(arms)
+            for s in range(seeds)
+        ]
+    )
+    return replace(runs, arms=tuple(f"a{i}" for i in range(arms)), runs=frame)
+
+
+@pytest.mark.parametrize(("arms", "seeds", "resolution"), [(18, 3, 32), (6, 3, 64), (40, 5, 128)])
+def test_pictures_of_many_arms_stay_within_a_page(runs, arms, seeds, resolution):
+    large = with_arms(runs, arms, seeds, resolution)
+    side, columns = plots.sheet_side(large), plots.strip_columns(large)
+    assert side >= 2 and columns >= 3
+    if resolution < 128:
+        image = 4 / 3 * 2.4 * resolution**2  # bytes as PNG in base64, of noise-like faces
+        assert arms * seeds * side**2 * image < 2e6 and arms * 5 * columns * image < 2e6
+    assert plots.sheet_side(with_arms(runs, 6, 2)) == 5
+
+
+def test_a_crowded_curve_keeps_its_ends_and_a_lone_one_every_step(runs):
+    steps = np.arange(0, 4001, 50)
+    alpha = pd.DataFrame(
+        [{"run_id": r, "step": s, "alpha": s / 4000} for r in ("one", "two") for s in steps]
+    )
+    crowded = replace(with_arms(runs, 18, 3), alpha=alpha, spectral=alpha)
+    for own in (plots.fewer_points(crowded).alpha, plots.fewer_points(crowded).spectral):
+        for _, run in own.groupby("run_id"):
+            assert len(run) == 24 and list(run["step"].iloc[[0, -1]]) == [0, 4000]
+            assert run["step"].diff().dropna().between(150, 200).all()
+    few = replace(with_arms(runs, 6, 3), alpha=alpha[alpha["step"] < 3000], spectral=alpha)
+    assert plots.fewer_points(few).alpha.equals(few.alpha)
+
+
+def test_paths_of_a_figure_are_rounded_and_its_text_is_not(runs):
+    figure, ax = plt.subplots()
+    ax.plot([0, 1 / 3, 1], [0, 1 / 7, 1])
+    ax.set_title("1.23456")
+    svg = plots.render_figure(figure, "alt").decode()
+    plt.close(figure)
+    assert "1.23456" in svg
+    paths = re.findall(r' d="([^"]*)"', svg)
+    assert paths and not any(re.search(r"\.\d{3}", path) for path in paths)
+    assert any(re.search(r"\.\d{2}\b", path) for path in paths)

@@ -41,9 +41,8 @@ def refused(results, match, **options):
     assert not (results / "published").exists() or not list((results / "published").iterdir())
 
 
-def test_records_and_pages_are_copied_and_the_data_path_is_not(finished):
+def test_records_and_pages_are_copied(finished):
     results, folder = finished
-    of_photographs(folder)
     target = publish.publish("tiny", results, weights=("fagan-seed0",))
     assert target == results / "published" / "tiny"
     assert "4 of" not in (front := (target / "report" / "index.html").read_text())
@@ -59,7 +58,6 @@ def test_records_and_pages_are_copied_and_the_data_path_is_not(finished):
     copied = {path.parent.name for path in target.glob("runs/*/*.safetensors")}
     assert copied == {"fagan-seed0"}
     assert len(list(target.glob("runs/*/*.safetensors"))) == 2
-    assert "data_path" not in json.dumps(read_json(target / "plan.json"))
     # again replaces what was there
     (target / "old").write_text("x")
     publish.publish("tiny", results)
@@ -128,9 +126,25 @@ def test_photographs_stay_where_they_are(finished):
     with pytest.raises(UserError, match="show photographs of its data set"):
         publish.publish("tiny", results, notebooks=True)
     assert page.read_text() == before  # refused, with what was published in its place
-    publish.publish("tiny", results)
+    target = publish.publish("tiny", results)
     assert "SECRET" not in page.read_text()
+    assert "data_path" not in json.dumps(read_json(target / "plan.json"))
     assert not list((results / "published").glob(".*"))
+
+
+def test_without_notebooks_what_a_page_carries_is_not_there_twice(finished):
+    results, folder = finished
+    for name in ("final_scores.svg", "samples_seed0.png", "progress_fagan.png", "film_fagan.webp"):
+        (folder / "figures" / name).write_bytes(b"picture")
+    target = publish.publish("tiny", results, notebooks=False)
+    assert not list(target.glob("runs/*/samples"))
+    kept = {path.name for path in (target / "figures").iterdir()}
+    assert kept == {"final_scores.svg", "samples_seed0.png"}
+    page = (target / "report" / "runs" / "fagan-seed0.html").read_text()
+    assert "data:image/png;base64," in page
+    target = publish.publish("tiny", results)
+    assert len(list(target.glob("runs/*/samples/*.png"))) == 4
+    assert len(list((target / "figures").iterdir())) == 4
 
 
 def test_the_front_page_tells_what_a_published_ablation_of_more_seeds_answers(finished):

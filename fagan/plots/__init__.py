@@ -24,6 +24,7 @@ from fagan.plots.blog import (
     low_figure,
     released_figure,
 )
+from fagan.plots.budget import fewer_points, sheet_side, strip_columns
 from fagan.plots.curves import differences, final_scores, learning_curves, losses
 from fagan.plots.films import (
     Frame,
@@ -88,6 +89,7 @@ __all__ = [
     "degradations_figure",
     "differences",
     "extrapolation",
+    "fewer_points",
     "field_map",
     "field_maps_figure",
     "field_sizes",
@@ -116,12 +118,14 @@ __all__ = [
     "sample_progress",
     "sample_sheet",
     "save",
+    "sheet_side",
     "show",
     "show_film",
     "spectral_figure",
     "spectral_norms",
     "step_times",
     "still",
+    "strip_columns",
     "style",
     "tile",
     "traces_figure",

@@ -9,6 +9,7 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
 from fagan.plots.axes import mark_end, steps_axis
+from fagan.plots.budget import fewer_points
 from fagan.plots.look import GRID, INK, MUTED, PAPER, arm_styles
 from fagan.records import Runs
 
@@ -71,6 +72,7 @@ def alpha_trajectories(runs: Runs, ax: Axes, arm: str, network: str) -> Axes:
 
 def alpha_figure(runs: Runs) -> Figure:
     """A row per arm with gates, a column per network, one legend of layers for all of them."""
+    runs = fewer_points(runs)
     arms, styles = [arm for arm in runs.arms if arm in set(runs.gates["arm"])], arm_styles(runs)
     if not arms:
         figure, ax = plt.subplots(figsize=(7, 1))

@@ -12,6 +12,7 @@ from matplotlib.ticker import FuncFormatter
 
 from fagan.plots.alphas import NETWORKS, layer_styles
 from fagan.plots.axes import floor_line, steps_axis
+from fagan.plots.budget import fewer_points
 from fagan.plots.instruments import interventions_figure, note
 from fagan.plots.look import INK, METRICS, MUTED, PAPER, arm_styles
 from fagan.plots.studies import field_sizes_figure
@@ -157,6 +158,7 @@ def alpha_bands(runs: Runs, ax: Axes, arm: str, network: str) -> Axes:
 
 def alpha_bands_figure(runs: Runs) -> Figure:
     """A row per arm whose gates learn, a column per network, one legend of layers."""
+    runs = fewer_points(runs)
     learned = arm_configs(runs)["alpha"] != "frozen"
     arms = [arm for arm in runs.arms if arm in set(runs.gates["arm"]) and learned[arm]]
     if not arms:

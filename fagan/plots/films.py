@@ -21,7 +21,7 @@ from fagan.plots.samples import tile
 from fagan.records import Runs, grid_step, read_grid
 
 # Bytes: of one film, and of all films of a page, which must stay below what can be published.
-FILM_LIMIT, PAGE_BUDGET = 1_000_000, 1_200_000
+FILM_LIMIT, PAGE_BUDGET = 1_000_000, 1_000_000
 # Frames at most: a long run's grids are thinned evenly, the first and the last always among them.
 MOST_FRAMES = 24
 QUALITIES = (80, 60, 35)

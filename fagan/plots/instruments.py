@@ -9,6 +9,7 @@ from matplotlib.lines import Line2D
 
 from fagan.plots.alphas import NETWORKS, layer_styles
 from fagan.plots.axes import log_axis, mark_end, steps_axis
+from fagan.plots.budget import fewer_points
 from fagan.plots.look import INK, MUTED, arm_styles
 from fagan.records import Runs
 from fagan.tables import EVERY, ROLES, spectral_roles, uniform_distance
@@ -59,6 +60,7 @@ def instrument_traces(runs: Runs, ax: Axes, arm: str, network: str, column: str)
 
 def traces_figure(runs: Runs, network: str) -> Figure:
     """A row per arm with attention, a column per trace, one legend of layers for all of them."""
+    runs = fewer_points(runs)
     own = runs.alpha[(runs.alpha["network"] == network) & runs.alpha["distance"].notna()]
     arms, styles = [arm for arm in runs.arms if arm in set(own["arm"])], arm_styles(runs)
     if not arms:
@@ -181,6 +183,7 @@ def spectral_norms(runs: Runs, ax: Axes, arm: str, network: str) -> Axes:
 
 def spectral_figure(runs: Runs) -> Figure:
     """A row per arm, a column per network; the same logarithmic axis everywhere."""
+    runs = fewer_points(runs)
     arms, styles = [arm for arm in runs.arms if arm in set(runs.spectral["arm"])], arm_styles(runs)
     if not arms:
         return note("The runs of this ablation recorded no spectral norms.")

@@ -6,6 +6,7 @@ with each, so that no figure rests on colour alone.
 
 import contextlib
 import io
+import re
 from base64 import b64encode
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -121,7 +122,16 @@ def render_figure(figure: Figure, alt: str, kind: str = "svg") -> bytes:
     metadata = {"Title": alt} | ({"Date": None} if kind == "svg" else {"Software": None})
     # the whole figure, not its tight box: equal widths on a page mean equal type
     figure.savefig(buffer, format=kind, metadata=metadata)
-    return buffer.getvalue()
+    return _rounded(buffer.getvalue()) if kind == "svg" else buffer.getvalue()
+
+
+def _rounded(svg: bytes) -> bytes:
+    """Paths to a hundredth of a point: nobody sees it, and curves are a fifth smaller."""
+    return re.sub(
+        rb' d="[^"]*"',
+        lambda d: re.sub(rb"-?\d+\.\d{3,}", lambda n: b"%.2f" % float(n[0]), d[0]),
+        svg,
+    )
 
 
 def save(figure: Figure, path: Path, alt: str) -> Path:

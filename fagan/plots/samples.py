@@ -7,6 +7,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from fagan.plots.budget import STRIP_ROWS, sheet_side, strip_columns
 from fagan.plots.look import MUTED, arm_styles
 from fagan.records import Runs, grid_step, read_grid
 
@@ -31,12 +32,14 @@ def _bare(ax: Axes, image: np.ndarray | None, title: str) -> None:
         ax.imshow(image, interpolation="none")
 
 
-def sample_sheet(runs: Runs, seed: int, real: np.ndarray | None = None, side: int = 5) -> Figure:
+def sample_sheet(
+    runs: Runs, seed: int, real: np.ndarray | None = None, side: int | None = None
+) -> Figure:
     """All arms of one seed side by side: the first side x side latents of the last grid.
 
-    real: uint8 (N, 3, R, R) or None; shown first.
+    real: uint8 (N, 3, R, R) or None; shown first. side: by default what the page has room for.
     """
-    styles, tiles = arm_styles(runs), []
+    styles, tiles, side = arm_styles(runs), [], side or sheet_side(runs)
     if real is not None:
         images = np.asarray(real)[: side * side].transpose(0, 2, 3, 1)
         tiles.append((tile(images, side), "real images\nof the reference"))
@@ -71,9 +74,13 @@ def _state(run, grid: Path) -> str:
 
 
 def sample_progress(
-    runs: Runs, ax: Axes, arm: str, seed: int, rows: int = 5, columns: int = 12
+    runs: Runs, ax: Axes, arm: str, seed: int, rows: int = STRIP_ROWS, columns: int | None = None
 ) -> Axes:
-    """One run over its steps: a row per chosen step, a column per latent."""
+    """One run over its steps: a row per chosen step, a column per latent.
+
+    columns: by default what a page with such a strip of every arm has room for.
+    """
+    columns = columns or strip_columns(runs)
     run = runs.runs[(runs.runs["arm"] == arm) & (runs.runs["seed"] == seed)]
     grids = runs.samples(run["run_id"].iloc[0]) if len(run) else []
     title = f"{arm_styles(runs)[arm].label}, seed {seed}"

@@ -1,12 +1,15 @@
 """The page of one run: what it was, what came of it, and the notebook that made it."""
 
+import io
 from base64 import b64encode
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from fagan.records import Runs, load_runs, read_json, write_text
+from fagan.records import Runs, load_runs, read_grid, read_json, write_text
 from fagan.report.pages import fill, inline_svg, render
+
+SAMPLES = 16  # latents of the last grid on a page without the notebook
 
 
 def run_page(
@@ -95,8 +98,14 @@ def _curves(own: Runs, title: str) -> str:
 
 
 def _last_samples(runs: Runs, run_id: str) -> str:
-    """The last sample grid as a data URL, an empty text where there is none."""
+    """The first images of the last sample grid as a data URL, an empty text where there is none."""
+    from PIL import Image
+
+    from fagan.plots import tile
+
     grids = runs.samples(run_id)
     if not grids:
         return ""
-    return "data:image/png;base64," + b64encode(grids[-1].read_bytes()).decode()
+    buffer = io.BytesIO()
+    Image.fromarray(tile(read_grid(grids[-1])[:SAMPLES], SAMPLES // 2)).save(buffer, "PNG")
+    return "data:image/png;base64," + b64encode(buffer.getvalue()).decode()
