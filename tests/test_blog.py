@@ -177,7 +177,8 @@ def test_an_offer_takes_the_speed_of_the_most_similar_arm(few, known):
         arm.seeds * arm.steps * arm.batch_size / speed.get(arm.architecture.split("-")[0], 340)
         for arm in planned.itertuples()
     )
-    assert row["hours"] == pytest.approx(seconds / 3600, rel=0.02)
+    # the speeds scatter about these, and an arm counts with its upper end
+    assert row["hours"] == pytest.approx(seconds / 3600, rel=0.05)
     assert row["runs"] == planned["seeds"].sum()
     other = known.assign(resolution=64)
     assert tables.offers(few, other, tables.concat_pairs).empty

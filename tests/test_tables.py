@@ -317,3 +317,15 @@ def test_labels_and_baseline_come_from_the_plan(tmp_path):
     runs = load_runs("tiny", tmp_path)
     assert runs.labels == {"fagan": "Ours"} and set(runs.runs["label"]) == {"Ours"}
     assert tables.paired_differences(runs).empty
+
+
+def test_work_beside_a_run_does_not_change_its_arms_speed(runs):
+    speed = tables.arm_speed(runs)
+    slowed = runs.timing.copy()
+    here = slowed.index[slowed["run_id"] == runs.timing["run_id"].iloc[0]]
+    # somebody else's work: half of one run at a third of the speed
+    slowed.loc[here[: len(here) // 2], "images_per_second"] /= 3
+    beside = tables.arm_speed(replace(runs, timing=slowed))
+    assert beside.dropna().to_numpy() == pytest.approx(speed.dropna().to_numpy(), rel=0.1)
+    for _, own in speed.groupby(runs.runs.set_index("run_id")["arm"]):
+        assert own.nunique() <= 1

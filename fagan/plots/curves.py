@@ -22,6 +22,7 @@ from fagan.plots.axes import (
 )
 from fagan.plots.look import INK, METRICS, MUTED, ArmStyle, arm_styles
 from fagan.records import Runs, arm_label
+from fagan.tables import arm_speed
 
 LOG_ABOVE = 4
 
@@ -37,13 +38,13 @@ def learning_curves(
 
     Distances are on a logarithmic axis where they fall by more than a factor of LOG_ABOVE, else on
     a linear one from 0: a floor far below would press short curves together. against="minutes":
-    training time at each run's median speed, which leaves evaluations and other loads out.
+    training time at each arm's speed (tables.arm_speed), evaluations and other loads left out.
     """
     styles, ends, seen = arm_styles(runs), [], set()
     distance = metric.startswith(("fd", "fid"))
     scored = runs.history.dropna(subset=[metric]) if metric in runs.history else runs.history[:0]
     if against == "minutes":
-        speed = runs.timing.groupby("run_id")["images_per_second"].median()
+        speed = arm_speed(runs)
         scored = scored.assign(x=scored["images_seen"] / scored["run_id"].map(speed) / 60)
     else:
         scored = scored.assign(x=scored["step"])

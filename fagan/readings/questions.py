@@ -89,7 +89,10 @@ def one_layer(page: Page) -> Said:
     evidence = [verdict(steps, "equal steps"), _images(page), verdict(soon, "equal seconds")]
     if len(soon):
         made = count(page.runs.runs["n_track"].max())
-        evidence.append(f"A score after so many seconds is one along the curve, of {made} images.")
+        evidence.append(
+            f"A score after so many seconds is one along the curve, of {made} images; an "
+            "arm's speed is the 90th percentile of its log steps, as other work only slows it."
+        )
     sizes = arm_configs(page.runs)["parameters"]
     ratios = [
         f"{page.runs.labels[other]} {percent(sizes[other] / sizes[arm])}"

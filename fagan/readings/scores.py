@@ -189,7 +189,7 @@ def read_cost(runs: Runs) -> Reading:
     ratio = fast["images_per_second"] / slow["images_per_second"]
     sizes = table["parameters_generator"] + table["parameters_discriminator"]
     large, small = table.loc[sizes.idxmax()], table.loc[sizes.idxmin()]
-    how = "median over log steps, on the machine that ran them"
+    how = "90th percentile over log steps, on the machine that ran them"
     millions = f"{number(sizes.max() / 1e6)} million parameters in both networks"
     if len(table) == 1:
         claim = f"{fast['label']} trains on {number(fast['images_per_second'])} images a second"

@@ -6,7 +6,7 @@ import pandas as pd
 
 from fagan.records import Runs
 from fagan.tables import variants
-from fagan.tables.scores import throughput
+from fagan.tables.scores import arm_speed
 
 OFFER = ["ablation", "pairs", "arms", "runs", "steps", "hours"]
 
@@ -42,7 +42,7 @@ def train_seconds(runs: Runs, arms: pd.DataFrame, arm: pd.Series) -> float:
     Similar is the same architecture first, then as many attention layers, then what differs least.
     NaN without timings.
     """
-    speed = throughput(runs).groupby(runs.runs.set_index("run_id")["arm"]).mean()
+    speed = arm_speed(runs).groupby(runs.runs.set_index("run_id")["arm"]).mean()
     measured = arms[arms.index.isin(speed.dropna().index)]
     if measured.empty:
         return float("nan")

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 
 from fagan.records import Runs
-from fagan.tables.scores import SCORE, final_scores, learning_curve, numbers, ordered, throughput
+from fagan.tables.scores import SCORE, arm_speed, final_scores, learning_curve, numbers, ordered
 
 # the part of training that is called late, for scores and for losses
 LATE, LATE_LOSS = 0.5, 0.25
@@ -63,10 +63,10 @@ def stability_by_arm(runs: Runs, metric: str = SCORE) -> pd.DataFrame:
 
 
 def training_seconds(runs: Runs) -> pd.Series:
-    """By run_id: what the whole training takes at the run's median speed, evaluations left out."""
+    """By run_id: what the whole training takes at the arm's speed, evaluations left out."""
     state = runs.runs.set_index("run_id")
     images = numbers(state, "steps") * numbers(state, "batch_size") * numbers(state, "n_dis")
-    return images / throughput(runs).reindex(images.index)
+    return images / arm_speed(runs).reindex(images.index)
 
 
 def scores_after(runs: Runs, seconds: float, metric: str = SCORE) -> pd.DataFrame:
@@ -75,7 +75,7 @@ def scores_after(runs: Runs, seconds: float, metric: str = SCORE) -> pd.DataFram
     Between two evaluations its logarithm is taken as a line, before the first there is none (NaN),
     and a run that ended earlier has its last. These are scores along the curve, of n_track images.
     """
-    speed = throughput(runs)
+    speed = arm_speed(runs)
     rows = []
     curve = learning_curve(runs, metric)
     for run_id, own in curve[curve["status"] == "done"].groupby("run_id", sort=False):
