@@ -2,13 +2,14 @@
 
 import subprocess
 import sys
+from dataclasses import replace
 
 import pandas as pd
 import pytest
 import torch
 from typer.testing import CliRunner
 
-from fagan import bench, plots, readme
+from fagan import ablations, bench, plots, readme
 from fagan.bench import goals, record, released, steps
 from fagan.cli import app
 from fagan.config import RunConfig
@@ -91,7 +92,19 @@ def test_maps_are_counted_where_attention_is():
 
 @pytest.mark.parametrize(("loss", "known"), [("hinge", 185), ("relativistic-hinge", 200)])
 def test_useful_arithmetic_is_the_known_number(loss, known):
-    assert steps.gflop(steps.Case("fagan", 64, loss)) == pytest.approx(known, rel=0.03)
+    config = steps.Case("fagan", 64, loss).config(1)
+    assert steps.arithmetic(config) == pytest.approx(known, rel=0.03)
+    assert steps.arithmetic(replace(config, batch_size=64)) == pytest.approx(2 * known, rel=0.03)
+
+
+def test_a_projection_is_arithmetic_over_the_measured_speed():
+    measured = table(implementation="bf16", gflop_per_second=250.0)
+    found = bench.projection(measured, ("smoke",)).set_index("ablation").loc["smoke"]
+    runs = ablations.configs(ablations.load_table("smoke"))
+    gflop = sum(steps.arithmetic(run) * run.steps for run in runs)
+    assert found["runs"] == len(runs) and found["pflop"] == pytest.approx(gflop / 1e6)
+    assert found["hours"] == pytest.approx(gflop / 250 / 3600)
+    assert found["hours_sustained"] == pytest.approx(gflop / 10_000 / 3600)
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="the high-water mark is Linux's")
@@ -155,10 +168,12 @@ def test_the_blogs_training_is_projected_from_the_rate():
 
 def test_what_is_written_is_read_and_shown(tmp_path, monkeypatch):
     folder = tmp_path / "published" / "bench"
-    path = bench.write(folder, HERE, table(), PARTS)
+    projected = bench.projection(table(implementation="bf16"), ("smoke",))
+    path = bench.write(folder, HERE, table(), PARTS, projected)
     assert path.name == "cpu-some-processor-9-2-0ghz-1.csv"
     names = {p.name.removeprefix(path.stem) for p in folder.iterdir()}
-    assert names == {".csv", "-parts.csv", ".json", ".svg"}
+    assert names == {".csv", "-parts.csv", "-projection.csv", ".json", ".svg"}
+    assert "| smoke | 2 | " in readme.published_page(tmp_path)
     about, read_steps, parts = bench.read(folder, path.stem)
     pd.testing.assert_frame_equal(read_steps, table(), check_dtype=False)
     pd.testing.assert_frame_equal(parts, PARTS)

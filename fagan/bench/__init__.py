@@ -15,9 +15,11 @@ from fagan import train
 from fagan.bench.goals import Target, targets
 from fagan.bench.machine import Machine, measure_machine
 from fagan.bench.parts import measure_parts
+from fagan.bench.projection import projection
 from fagan.bench.record import (
     markdown,
     parts_table,
+    projection_table,
     read,
     steps_table,
     targets_table,
@@ -36,6 +38,8 @@ __all__ = [
     "measure_machine",
     "measure_parts",
     "parts_table",
+    "projection",
+    "projection_table",
     "read",
     "run",
     "steps_table",
@@ -71,4 +75,4 @@ def run(
         # before the rest: what was measured must not be lost with it
         write(folder, machine, steps, pd.DataFrame(columns=["part", "value"]))
         parts = measure_parts(machine, say)
-    return write(folder, machine, steps, pd.DataFrame(parts))
+    return write(folder, machine, steps, pd.DataFrame(parts), projection(steps))

@@ -7,12 +7,19 @@ import pandas as pd
 from fagan import environment
 from fagan.bench.goals import targets
 from fagan.bench.machine import Machine
+from fagan.bench.projection import OF
 from fagan.bench.steps import IMPLEMENTATIONS
 from fagan.records import read_json, write_json, write_text
 
 
-def write(folder: Path, machine: Machine, steps: pd.DataFrame, parts: pd.DataFrame) -> Path:
-    """<device>.csv (steps), <device>-parts.csv, <device>.json (machine, targets), <device>.svg."""
+def write(
+    folder: Path,
+    machine: Machine,
+    steps: pd.DataFrame,
+    parts: pd.DataFrame,
+    projected: pd.DataFrame | None = None,
+) -> Path:
+    """<device>.csv (steps), -parts.csv, -projection.csv, .json (machine, targets) and .svg."""
     from fagan import plots
 
     path = folder / machine.slug
@@ -20,6 +27,9 @@ def write(folder: Path, machine: Machine, steps: pd.DataFrame, parts: pd.DataFra
     write_text(
         path.with_name(f"{path.name}-parts.csv"), parts.to_csv(index=False, float_format="%.6g")
     )
+    if projected is not None:
+        text = projected.to_csv(index=False, float_format="%.6g")
+        write_text(path.with_name(f"{path.name}-projection.csv"), text)
     reached = [target.describe() for target in targets(machine.device, steps, parts)]
     write_json(
         path.with_suffix(".json"),
@@ -66,6 +76,20 @@ def parts_table(parts: pd.DataFrame) -> pd.DataFrame:
     ]
     values = parts["value"].map(_short) + " " + parts["unit"]
     return pd.DataFrame({"part": parts["part"], "median": values, "least to most": spread})
+
+
+def projection_table(projected: pd.DataFrame) -> pd.DataFrame:
+    """The tables for a GPU: arithmetic and projected hours, as text."""
+    return pd.DataFrame(
+        {
+            "table": projected["ablation"],
+            "runs": projected["runs"].astype(str),
+            "steps a run": [f"{n:,}" for n in projected["steps"]],
+            "PFLOP": projected["pflop"].map(_short),
+            "hours here": projected["hours"].map(_short),
+            f"hours at {OF}": projected["hours_sustained"].map(_short),
+        }
+    )
 
 
 def targets_table(reached: list[dict]) -> pd.DataFrame:

@@ -1,7 +1,7 @@
 """Training steps, ours against the released package's, interleaved in one process."""
 
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from statistics import median, quantiles
 
 import torch
@@ -93,13 +93,13 @@ def measure(
     """
     device = torch.device(machine.device)
     with train.threads(machine.threads), train.fast_matmul(case.config(1), device):
-        real = _images(case).to(device)
+        real = _images(case.batch_size, case.resolution).to(device)
         chosen = dict(_that_fit(case, machine, say))
         sides, memory = {}, {}
         for name, make in chosen.items():
             sides[name], memory[name] = _warm(make, real, device)
         times = _interleaved(sides, real, device, rounds, seconds)
-        work = gflop(case)
+        work = arithmetic(case.config(1))
     rows = []
     for name, seconds_each in times.items():
         low, _, high = quantiles(seconds_each, n=4)
@@ -130,19 +130,23 @@ def measure(
     return rows
 
 
-def gflop(case: Case) -> float:
-    """Useful arithmetic of one step: the plain paths' convolutions and products, counted.
+def arithmetic(config: RunConfig) -> float:
+    """Useful GFLOP of one training step: the plain paths' convolutions and products, counted.
 
     Each discriminator pass once; what chunked attention computes again is not counted.
     """
-    ours = Ours(case.config(1, exact=True, batch_size=2), torch.device("cpu"))
-    with FlopCounterMode(display=False) as counter:
-        ours.step(_images(case)[:2])
-    return counter.get_total_flops() * case.batch_size / 2 / 1e9
+    # of a batch of two, as it grows with the batch; exact takes fp32 and the plain paths
+    small = replace(config, batch_size=2, exact=True, precision="fp32", threads=1)
+    with train.threads(1), FlopCounterMode(display=False) as counter:
+        state = train.start(small, torch.device("cpu"))
+        for _ in range(small.n_dis):
+            train.d_step(state, _images(2, small.resolution))
+        train.g_step(state, _images(2, small.resolution))
+    return counter.get_total_flops() * config.batch_size / 2 / 1e9
 
 
-def _images(case: Case) -> Tensor:
-    return to_unit(faces.render(range(case.batch_size), case.resolution, seed=0))
+def _images(n: int, resolution: int) -> Tensor:
+    return to_unit(faces.render(range(n), resolution, seed=0))
 
 
 def _that_fit(case: Case, machine: Machine, say) -> Iterable[tuple[str, Callable]]:

@@ -4,6 +4,8 @@ import json
 import shlex
 from pathlib import Path
 
+import pandas as pd
+
 from fagan import readings
 from fagan.records import PUBLISHED, RESULTS, Runs, load_runs, meanings
 from fagan.tables import count, number
@@ -32,6 +34,7 @@ def published_page(results: Path = RESULTS) -> str:
         "same thread count, every recorded number but the clock's is equal to the last digit; "
         "elsewhere rounding grows into another run. The page *Published* of your own report says "
         "which, run by run and table by table.",
+        *_projections(folder),
         "## Check a number",
         "1. Under each answer of a report's first page stand its interval and the table that it is "
         "from, in `report/tables/`.\n"
@@ -103,6 +106,23 @@ def _benches(folder: Path) -> str:
             f"{machine['name']}, {count(machine['threads'])} threads, commit {made['commit'][:12]}."
         )
     return "\n".join(lines)
+
+
+def _projections(folder: Path) -> list[str]:
+    """What the tables for a GPU would take, while none was at hand; nothing before a bench."""
+    from fagan import bench
+
+    parts = []
+    for path in sorted((folder / "bench").glob("*-projection.csv")):
+        table = bench.projection_table(pd.read_csv(path))
+        on = f"[{path.name}](bench/{path.name})"
+        parts.append(
+            "`make ablations ABLATION=NAME` on a machine with a GPU runs these. Hours are of "
+            f"training steps, one run after the other ({on}); the last column is an assumption "
+            "until `make bench PUBLISH=1` has measured such a machine."
+        )
+        parts.append(_table(tuple(table.columns), table.to_numpy()))
+    return ["## Not run here: the tables for a GPU", *parts] if parts else []
 
 
 def _files(meanings: dict[str, str]) -> str:
