@@ -17,8 +17,8 @@ from rich.table import Table
 from rich.text import Text
 
 from fagan.errors import UserError
-from fagan.records import RESULTS
-from fagan.status import ENDED, FAILED, INTERRUPTED, Progress, Watcher, duration, summary
+from fagan.records import ENDED, RESULTS
+from fagan.status import FAILED, INTERRUPTED, Progress, Watcher, duration, summary
 
 REFRESH = 2.0  # seconds between looks at the records
 ROWS = 40  # of an ablation where there is no terminal whose height could say

@@ -7,7 +7,6 @@ whatever number a scheduler gives a device inside a job. A device named twice (`
 runs at once.
 """
 
-import getpass
 import os
 import shutil
 import subprocess
@@ -35,7 +34,9 @@ class Slot:
 
     @property
     def path(self) -> Path:
-        folder = Path(tempfile.gettempdir()) / f"fagan-gpus-{getpass.getuser()}"
+        # the number: in a container the user may have no name
+        user = os.getuid() if hasattr(os, "getuid") else os.environ.get("USERNAME", "")
+        folder = Path(tempfile.gettempdir()) / f"fagan-gpus-{user}"
         return folder / f"{self.uuid}-{self.place}.lock"
 
 

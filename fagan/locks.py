@@ -67,7 +67,8 @@ def lock(
         yield me
     finally:
         with suppress(OSError):
-            path.unlink()
+            if _is(descriptor, path):  # not another's, made after somebody removed the folder
+                path.unlink()
         os.close(descriptor)
 
 
@@ -76,7 +77,7 @@ def _take(path: Path, timeout: float, waiting) -> int:
     until, told = time.monotonic() + timeout, False
     while True:
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
-        if _locked(descriptor, exclusive=True) and _is(descriptor, path):
+        if _locked(descriptor, exclusive=True) is not False and _is(descriptor, path):
             return descriptor
         os.close(descriptor)
         if time.monotonic() >= until:
@@ -87,16 +88,16 @@ def _take(path: Path, timeout: float, waiting) -> int:
         time.sleep(_POLL)
 
 
-def _locked(descriptor: int, exclusive: bool) -> bool:
-    """Take the lock if it is free; True too where the file system has none."""
+def _locked(descriptor: int, exclusive: bool) -> bool | None:
+    """Take the lock if it is free; None where the file system has no locks."""
     if fcntl is None:
-        return True
+        return None
     try:
         fcntl.flock(descriptor, (fcntl.LOCK_EX if exclusive else fcntl.LOCK_SH) | fcntl.LOCK_NB)
     except BlockingIOError:
         return False
-    except OSError:  # ENOLCK, ENOTSUP: no locks there
-        return True
+    except OSError:  # ENOLCK, ENOTSUP
+        return None
     return True
 
 
@@ -109,18 +110,22 @@ def _is(descriptor: int, path: Path) -> bool:
 
 
 def holder(path: Path) -> Holder | None:
-    """Who holds the lock now, None where nobody does. Only reads."""
+    """Who holds the lock now, None where nobody does. Only reads.
+
+    Where the file system has no locks, who took it last and did not let go.
+    """
     try:
         descriptor = os.open(path, os.O_RDONLY)
     except OSError:
         return None
     try:
         # a shared lock for a moment: a process that wants the whole one just then tries again
-        if _locked(descriptor, exclusive=False):
-            return None
+        taken = _locked(descriptor, exclusive=False)
     finally:
         os.close(descriptor)
-    return _read(path) or Holder(0, "an unknown host", "")
+    if taken:
+        return None
+    return _read(path) or (None if taken is None else Holder(0, "an unknown host", ""))
 
 
 def _read(path: Path) -> Holder | None:

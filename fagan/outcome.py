@@ -4,8 +4,8 @@ import shutil
 from pathlib import Path
 
 from fagan.environment import ROOT
-from fagan.records import ablation_folder
-from fagan.status import ENDED, FAILED, Progress, progress, summary
+from fagan.records import ENDED, ablation_folder
+from fagan.status import FAILED, Progress, progress, summary
 
 DONE, UNFINISHED = 0, 1
 SHOWN = 20  # rows of a kind; a table of a thousand waiting runs helps nobody
@@ -61,13 +61,16 @@ def _table(runs: list[Progress]) -> None:
 
 
 def _broken_pages(folder: Path) -> list[tuple[str, str, Path]]:
-    """(page, last line of its log, log) of every analysis that left no page."""
+    """(page, last line of its log, log) of every page that is not there although it was begun."""
+    names = sorted(path.stem for path in (ROOT / "notebooks" / "analysis").glob("*.ipynb"))
+    pages = {name: folder / "analysis" / f"{name}.html" for name in names}
+    pages["report"] = folder / "report" / "index.html"
     found = []
-    for notebook in sorted((ROOT / "notebooks" / "analysis").glob("*.ipynb")):
-        log = folder / "log" / f"{notebook.stem}.log"
-        if not (folder / "analysis" / f"{notebook.stem}.html").exists() and log.exists():
+    for name, page in pages.items():
+        log = folder / "log" / f"{name}.log"
+        if not page.exists() and log.exists():
             lines = log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
-            found.append((notebook.stem, lines[-1] if lines else "nothing said", log))
+            found.append((name, lines[-1] if lines else "nothing said", log))
     return found
 
 

@@ -3,18 +3,22 @@
 import shutil
 from pathlib import Path
 
-from fagan.config import UserError
+from fagan import locks
+from fagan.config import UserError, unknown
 from fagan.records import (
+    ENDED,
     PUBLISHED,
     RESULTS,
     Runs,
     ablation_folder,
     load_runs,
+    makers,
     read_json,
     write_json,
 )
-from fagan.report import machine_paths, write_pages
+from fagan.report import data_paths, machine_paths, write_pages
 from fagan.status import progress
+from fagan.workflow import is_complete
 
 FILE_LIMIT, TOTAL_LIMIT = 5_000_000, 40_000_000  # bytes
 RUN_FILES = (
@@ -27,9 +31,8 @@ RUN_FILES = (
     "timing.csv",
 )
 ENDINGS = ("interventions.csv",)  # which a diverged run lacks
-FOLDERS = ("figures", "tables")  # the pages are written anew
+FIGURES = {".svg", ".png", ".webp"}
 PICTURES, SHEET = {".png", ".webp"}, "samples_"  # the sheets of samples are for the README
-ENDED = ("done", "diverged")
 TEXT = {".json", ".csv", ".html", ".ipynb", ".svg", ".css", ".md", ".txt"}
 
 
@@ -55,18 +58,36 @@ def publish(
     target = ablation_folder(f"{PUBLISHED}/{ablation}", results)
     runs = _checked_runs(ablation, results)
     drawn = set(runs.runs["data"]) == {"faces"}
+    notebooks = drawn if notebooks is None else notebooks
     if notebooks and not drawn:
         raise UserError(
             f"the notebooks of {ablation} show photographs of its data set, which are not ours to "
             "publish; leave --notebooks away"
         )
-    notebooks = drawn if notebooks is None else notebooks
     if target.is_symlink():
         raise UserError(f"{target} is a link; publishing replaces a folder: remove the link")
-    partial = target.with_name(f".{ablation}.part")
-    shutil.rmtree(partial, ignore_errors=True)
+    ids = list(runs.runs["run_id"])
+    for run_id in weights:
+        if run_id not in ids:
+            raise unknown("run", run_id, ids)
     try:
-        for path in _chosen(source, weights, notebooks):
+        with locks.lock(target.with_name(f".{ablation}.lock")):
+            _publish(runs, source, target, results, weights, notebooks)
+    except locks.Held as error:
+        raise UserError(f"{ablation} is being published already ({error}); wait") from error
+    return target
+
+
+def _publish(runs: Runs, source: Path, target: Path, results, weights, notebooks: bool) -> None:
+    """Build the folder beside the old one, check it, and put it in its place."""
+    partial, old = (target.with_name(f".{target.name}.{end}") for end in ("part", "old"))
+    if old.exists() and not target.exists():  # killed between the two steps below
+        old.rename(target)
+    for rest in (partial, old):
+        if rest.exists():
+            shutil.rmtree(rest)
+    try:
+        for path in _chosen(source, runs, weights, notebooks):
             copy = partial / path.relative_to(source)
             copy.parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(path, copy)
@@ -75,47 +96,54 @@ def publish(
             run["config"].pop("data_path", None)
         write_json(partial / "plan.json", plan)
         write_pages(runs, partial / "report", results, None, notebooks)
-        _check_files(partial)
-        shutil.rmtree(target, ignore_errors=True)
-        partial.replace(target)
+        _check_files(partial, source)
+        if target.exists():
+            target.rename(old)
+        partial.rename(target)
     finally:
-        shutil.rmtree(partial, ignore_errors=True)
-    return target
+        if not target.exists() and old.exists():
+            old.rename(target)
+        for rest in (partial, old):
+            shutil.rmtree(rest, ignore_errors=True)
 
 
 def _checked_runs(ablation: str, results: Path) -> Runs:
+    again = f"finish them: make ablations ABLATION={ablation}"
     unfinished = [r.run_id for r in progress(ablation, results) if r.state not in ENDED]
     if unfinished:
         raise UserError(
             f"{len(unfinished)} runs of {ablation} have not ended ({', '.join(unfinished[:3])}); "
-            f"finish them: make ablations ABLATION={ablation}"
+            f"{again}"
         )
-    runs = load_runs(ablation, results)
-    made_by = sorted(set(runs.runs["source_fingerprint"]))
+    if not is_complete(ablation, results):
+        raise UserError(f"pages of {ablation} are missing or older than its records; {again}")
+    made = makers(ablation, results)
+    made_by = sorted(map(str, set(made["source_fingerprint"])))
     if len(made_by) > 1:
         raise UserError(
             f"the runs of {ablation} were made by different code ({', '.join(made_by)}); "
             f"`python -m fagan stale {ablation}` lists those to run anew"
         )
-    if not (runs.runs["dirty"] == False).all():  # noqa: E712  (None means: no git, and is refused too)
+    if not (made["dirty"] == False).all():  # noqa: E712  (None means: no git, and is refused too)
         raise UserError(
             f"runs of {ablation} were made from a tree with uncommitted changes or outside git; "
             "commit, delete their folders and run them anew"
         )
-    return runs
+    return load_runs(ablation, results)
 
 
-def _chosen(source: Path, weights: tuple[str, ...], pictures: bool) -> list[Path]:
+def _chosen(source: Path, runs: Runs, weights: tuple[str, ...], pictures: bool) -> list[Path]:
     files = [source / "reference.json"]
-    for folder in FOLDERS:
-        found = (path for path in sorted((source / folder).rglob("*")) if path.is_file())
-        files += (path for path in found if pictures or not _on_a_page(path))
-    for run in sorted((source / "runs").iterdir()):
+    files += (path for path in sorted((source / "tables").glob("[!.]*.csv")))
+    found = (path for path in sorted((source / "figures").glob("[!.]*")) if path.suffix in FIGURES)
+    files += (path for path in found if pictures or not _on_a_page(path))
+    for run_id in runs.runs["run_id"]:
+        run = source / "runs" / run_id
         files += (run / name for name in RUN_FILES)
         files += (run / name for name in ENDINGS if (run / name).exists())
         if pictures:
             files += sorted((run / "samples").glob("step_*.png"))[-1:]
-        if run.name in weights:
+        if run_id in weights:
             files += (run / f"{name}.safetensors" for name in ("generator", "discriminator"))
     for path in files:
         if not path.exists():
@@ -131,9 +159,9 @@ def _on_a_page(path: Path) -> bool:
     return path.suffix in PICTURES and not path.name.startswith(SHEET)
 
 
-def _check_files(folder: Path) -> None:
+def _check_files(folder: Path, source: Path) -> None:
     files = [path for path in sorted(folder.rglob("*")) if path.is_file()]
-    private = [path for path in machine_paths() if len(path) > 3]
+    private = [path for path in machine_paths(data_paths(source)) if len(path) > 3]
     for path in files:
         name = path.relative_to(folder)
         if path.stat().st_size > FILE_LIMIT:

@@ -11,6 +11,7 @@ from typing import Any
 from fagan import devices, locks
 from fagan.config import RunConfig, UserError, unknown
 from fagan.environment import ROOT
+from fagan.errors import reason
 from fagan.records import (
     RESULTS,
     RUNNER_LOCK,
@@ -32,7 +33,8 @@ def execute(ablation: str, config: RunConfig, results: Path = RESULTS) -> int:
 
     The executed notebook, errors included, is runs/<run_id>/train.ipynb. Returns 0, or 1 where the
     notebook failed: then its last line is in runs/<run_id>/error.txt too. A finished run is left
-    as it is. Raises UserError where the folder holds another configuration.
+    as it is. Raises UserError where the folder holds another configuration or no device can be
+    had, OSError where a file cannot be written; error.txt says so too.
     """
     folder = run_folder(ablation, config.run_id, results)
     refuse_other_config(folder, config)
@@ -41,6 +43,7 @@ def execute(ablation: str, config: RunConfig, results: Path = RESULTS) -> int:
         print(f"{config.run_id} is being run by {holder}: waiting for it", flush=True)
 
     with locks.lock(folder / RUNNER_LOCK, math.inf, waiting):
+        RunRecord(folder).reopen()
         done = read_metrics(folder)
         if done is not None:
             print(f"{config.run_id} is {done['status']} already")
@@ -49,15 +52,23 @@ def execute(ablation: str, config: RunConfig, results: Path = RESULTS) -> int:
         error.unlink(missing_ok=True)
         # numpy's and SciPy's pools are sized when they load, torch's by the run itself
         os.environ["OMP_NUM_THREADS"] = os.environ["OPENBLAS_NUM_THREADS"] = str(config.threads)
-        with devices.lease(config.device != "cpu"):
-            failure = _papermill(folder, ablation, config, results)
+        try:
+            with devices.lease(config.device != "cpu"):
+                failure = _papermill(folder, ablation, config, results)
+        except (UserError, OSError) as problem:
+            _leave(error, reason(problem))
+            raise
         if failure:
             print(f"{config.run_id} failed: {failure}", file=sys.stderr)
-            with suppress(OSError):  # a full disk has no room for the reason either; the log has it
-                write_text(error, failure + "\n")
+            _leave(error, failure)
             return 1
         RunRecord(folder).drop_checkpoints()
     return 0
+
+
+def _leave(error: Path, why: str) -> None:
+    with suppress(OSError):  # a full disk has no room for the reason either; the log has it
+        write_text(error, why + "\n")
 
 
 def _papermill(folder: Path, ablation: str, config: RunConfig, results: Path) -> str | None:
@@ -93,6 +104,8 @@ def _papermill(folder: Path, ablation: str, config: RunConfig, results: Path) ->
             "its kernel was killed, perhaps by the system for want of memory: lower batch_size "
             f"({config.batch_size}), n_fake ({config.n_fake}) or the number of runs at once (CORES)"
         )
+    except RuntimeError as error:  # it did not start, or does not answer
+        return f"its kernel could not be used: {reason(error)}"
     finally:
         if notebook.exists():
             with suppress(OSError):  # a full disk: the page is made of what is there

@@ -11,7 +11,7 @@ from typing import Any
 from fagan import locks
 from fagan.ablations import planned
 from fagan.config import RunConfig
-from fagan.errors import UserError, one_line
+from fagan.errors import UserError, one_line, reason
 from fagan.records import (
     RESULTS,
     RUNNER_LOCK,
@@ -25,7 +25,6 @@ from fagan.records import (
 
 FAILED, INTERRUPTED = "failed", "interrupted"
 STATES = ("running", "waiting", INTERRUPTED, "done", "diverged", FAILED)
-ENDED = ("done", "diverged")
 
 
 @dataclass(frozen=True)
@@ -115,7 +114,7 @@ def version_of(path: Path) -> tuple[int, int, int] | None:
 def _progress(folder: Path, steps: int, images_a_step: int) -> Progress:
     timing = next(newest_rows(folder / "timing.csv"), {})
     step, rate = int(_number(timing, "step") or 0), _number(timing, "images_per_second")
-    state, reason, metrics = _state(folder, step)
+    state, why, metrics = _state(folder, step)
     alphas = _alphas(folder, step)
     running = state == "running"
     return Progress(
@@ -126,7 +125,7 @@ def _progress(folder: Path, steps: int, images_a_step: int) -> Progress:
         images_per_second=rate,
         seconds_left=(steps - step) * images_a_step / rate if rate and running else None,
         fd_lite0=_last_score(folder),
-        reason=reason,
+        reason=why,
         log=folder / "run.log",
         alpha_g=alphas.get("generator"),
         alpha_d=alphas.get("discriminator"),
@@ -140,6 +139,8 @@ def _state(folder: Path, step: int) -> tuple[str, str, dict[str, Any]]:
         metrics = read_metrics(folder)
     except UserError as damaged:
         return FAILED, str(damaged), {}
+    except OSError as error:  # being replaced on another machine, perhaps
+        return INTERRUPTED, f"metrics.json cannot be read ({reason(error)})", {}
     if metrics is not None:
         return metrics["status"], one_line(str(metrics.get("reason", ""))), metrics
     if is_running(folder):

@@ -9,8 +9,10 @@ Whichever of them is killed, the others end within seconds, and the next `fagan 
 from the checkpoints. On a cluster the jobs belong to its scheduler and follow nobody.
 """
 
+import ctypes
 import os
 import signal
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -23,6 +25,7 @@ from fagan import locks
 
 # what a job's environment says of the command that started it: the path of its lock, and its token
 WORKFLOW = "FAGAN_WORKFLOW"
+_PR_SET_PDEATHSIG = 1  # of <linux/prctl.h>
 _LOOK_EVERY = 1.0  # seconds
 # how long processes may take to end of a signal, before the next one
 _PATIENCE = ((signal.SIGINT, 15.0), (signal.SIGTERM, 5.0), (signal.SIGKILL, 5.0))
@@ -59,6 +62,16 @@ def follow() -> None:
         os.killpg(os.getpgrp(), signal.SIGKILL)
 
     threading.Thread(target=watch, name="follow", daemon=True).start()
+
+
+def ends_with_its_parent() -> None:
+    """Have this process interrupted when the one that started it dies, however; Linux only.
+
+    For Snakemake on a cluster, whose jobs follow nobody: it must not go on submitting them beside
+    the next command. To be called in the child, between fork and exec.
+    """
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGINT)
 
 
 @contextmanager

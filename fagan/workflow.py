@@ -19,16 +19,18 @@ from fagan.config import UserError
 from fagan.environment import ROOT
 from fagan.records import (
     CHECKPOINTS,
+    ENDED,
     RESULTS,
     RUNNER_LOCK,
     TRAIN_LOCK,
     WORKFLOW_LOCK,
+    RunRecord,
     ablation_folder,
     read_json,
     run_folder,
     write_json,
 )
-from fagan.status import ENDED, Progress, Watcher, duration, summary
+from fagan.status import Progress, Watcher, duration, summary
 
 SNAKEFILE = ROOT / "workflow" / "Snakefile"
 REFRESH = 2.0  # seconds between looks at the records on a terminal
@@ -124,6 +126,7 @@ def run_graph(
                 # runs take the threads of their configuration; everything else shares the cores
                 env=os.environ | {"PYTHONUNBUFFERED": "1", "OMP_NUM_THREADS": "1"} | environment,
                 start_new_session=True,  # so that one signal reaches every job
+                preexec_fn=None if following else supervision.ends_with_its_parent,
             )
         try:
             _watch(process, ablation, results)
@@ -151,8 +154,11 @@ def prepare_records(ablation: str, results: Path = RESULTS) -> None:
         if run.exists():
             with suppress(locks.Held):
                 _tidy(run)
+    for name in ("tables", "figures", "analysis", "report"):
+        _drop_parts(folder / name)
     now = time.time()
     for path in (
+        folder / "plan.json",
         folder / "reference.json",
         *folder.glob("runs/*/metrics.json"),
         *folder.glob("analysis/*.html"),
@@ -167,10 +173,14 @@ def _tidy(run: Path) -> None:
     # to take a lock removes its file in the end, that of a dead holder too
     with locks.lock(run / RUNNER_LOCK), locks.lock(run / TRAIN_LOCK):
         (run / "error.txt").unlink(missing_ok=True)
-        if any((run / name).exists() for name in CHECKPOINTS):
-            (run / "metrics.json").unlink(missing_ok=True)
-        for part in run.rglob(".*.tmp"):
-            part.unlink(missing_ok=True)
+        RunRecord(run).reopen()
+        _drop_parts(run)
+
+
+def _drop_parts(folder: Path) -> None:
+    """Remove what killed writers left of files that never became whole."""
+    for part in folder.rglob(".*.tmp"):
+        part.unlink(missing_ok=True)
 
 
 def available_cores() -> int:
@@ -249,7 +259,7 @@ def _lines(runs: list[Progress], began: float) -> list[str]:
 
 
 def is_complete(ablation: str, results: Path = RESULTS) -> bool:
-    """Whether nothing is left to do: every run has ended and every page is newer than all."""
+    """Whether nothing is left: all runs have ended, all pages are newer than they and the plan."""
     folder = ablation_folder(ablation, results)
     report = folder / "report" / "index.html"
     if not report.exists():
@@ -258,7 +268,8 @@ def is_complete(ablation: str, results: Path = RESULTS) -> bool:
     if any((run / name).exists() for run in runs for name in CHECKPOINTS):
         return False
     try:
-        newest = max((run / "metrics.json").stat().st_mtime for run in runs)
+        ends = [run / "metrics.json" for run in runs]
+        newest = max(path.stat().st_mtime for path in (folder / "plan.json", *ends))
     except FileNotFoundError:
         return False
     notebooks = (ROOT / "notebooks" / "analysis").glob("*.ipynb")

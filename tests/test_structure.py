@@ -10,7 +10,7 @@ ORDER = (
     "errors files plain_yaml locks architectures config environment faces data attention "
     "spectral_norm layers models convert losses records ablations tables readings plots evaluate "
     "interpret train report devices runner clusters studies playground scorecard status dashboard "
-    "publish bench readme supervision outcome workflow cli __main__"
+    "bench readme supervision outcome workflow publish cli __main__"
 ).split()
 READS_RECORDS_ONLY = {"tables", "readings", "plots"}
 ALLOWED_THERE = {"errors", "files", "config", "records", *READS_RECORDS_ONLY}

@@ -146,7 +146,8 @@ def torture(folder: Path, kills: int, seed: int = 0, steps: int = 60, say=print)
     victims = [random_.choice(VICTIMS) for _ in range(kills)]
     for i in range(min(kills, len(VICTIMS))):  # each part at least once
         victims[i] = VICTIMS[(i + seed) % len(VICTIMS)]
-    while dealt < kills or compared == 0:
+    struck, patience = True, 30 * length + 300  # seconds within which anything must end
+    while dealt < kills or struck:
         process = start(disturbed)
         if dealt < kills:
             try:
@@ -154,21 +155,21 @@ def torture(folder: Path, kills: int, seed: int = 0, steps: int = 60, say=print)
                 process.wait(random_.uniform(0.05, 0.7) * length)
             except subprocess.TimeoutExpired:
                 hit = strike(victims[dealt], disturbed, random_)
-                dealt += 1
+                dealt, struck = dealt + 1, True
                 partly = victims[dealt - 1] in ("shell", "runner", "kernel")
                 if partly and random_.random() < 0.5:
                     time.sleep(random_.uniform(0, 3))
                     strike("command", disturbed, random_)  # a second blow while it reacts
                     hit += ", then the command"
                 elif partly:
-                    process.wait()  # the workflow goes on with the others, and ends
+                    process.wait(patience)  # the workflow goes on with the others, and ends
                 left = survivors(disturbed)
-                process.communicate()
+                process.communicate(timeout=patience)
                 faults += [f"blow {dealt} ({hit}): still there: {line}" for line in left]
                 states = [p.name for p in (disturbed / "smoke" / "runs").glob("*/metrics.json")]
                 say(f"blow {dealt}: {hit}; {len(states)} runs done")
                 continue
-        said = process.communicate()[0]
+        said = process.communicate(timeout=patience)[0]
         if process.returncode:
             log = (disturbed / "smoke" / "workflow.log").read_text()
             why = f"{said}\n{log}\nexit code {process.returncode}"
@@ -176,7 +177,7 @@ def torture(folder: Path, kills: int, seed: int = 0, steps: int = 60, say=print)
             break
         found = differences(twin, disturbed)
         faults += [f"after {dealt} blows: {line}" for line in found]
-        compared += 1
+        compared, struck = compared + 1, False
         say(f"finished after {dealt} blows: {'differs' if found else 'equal to its twin'}")
         disturbed = folder / f"disturbed-{compared}"
         if dealt < kills:

@@ -10,6 +10,7 @@ from fagan.bench.machine import Machine
 from fagan.bench.projection import OF
 from fagan.bench.steps import IMPLEMENTATIONS
 from fagan.records import read_json, write_json, write_text
+from fagan.tables import markdown as markdown_table
 
 
 def write(
@@ -128,16 +129,11 @@ def markdown(folder: Path, slug: str, shown_as: str) -> str:
             f"{steps['batch_size'].iloc[0]}, width 1; medians of {rounds} interleaved rounds, "
             "ratios within rounds. "
             f"`released` is attn-gan-pytorch 1.2.3, `plain` this module with `exact=true`.",
-            _markdown(steps_table(steps)),
+            markdown_table(steps_table(steps)),
             verdict,
-            _markdown(parts_table(parts)),
+            markdown_table(parts_table(parts)),
         ]
     )
-
-
-def _markdown(table: pd.DataFrame) -> str:
-    rows = (table.columns, ["---"] * len(table.columns), *table.to_numpy())
-    return "\n".join("| " + " | ".join(row) + " |" for row in rows)
 
 
 def _text(by: pd.DataFrame, name: str, column: str, form: str) -> str:

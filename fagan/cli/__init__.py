@@ -41,5 +41,6 @@ _REFUSALS = {
     errno.EROFS: "name a folder that can be written to with --results",
     errno.EACCES: "name a folder that you may write to with --results, or mend its permissions",
     errno.EPERM: "name a folder that you may write to with --results, or mend its permissions",
+    errno.EISDIR: "a folder is where a file should be; name another, or move it away",
     errno.ENOTDIR: "a file is where a folder should be; move it away",
 }

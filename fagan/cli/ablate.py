@@ -79,6 +79,7 @@ def run_ablation(
         )
     if gpus:
         os.environ[devices.GPUS] = gpus
+        devices.slots()  # refuses what is not there, before anything is done
     if not ablation and not where.is_local:
         raise UserError(
             "ABLATION is chosen by this machine's hardware, which says nothing about a cluster's: "
@@ -165,7 +166,7 @@ def publish(
     from fagan.publish import publish
 
     print(publish(ablation, results, tuple(weights or ()), notebooks))
-    for name in readme.update(results):
+    for name in readme.update(results, readme.cited_by(results)):
         print(f"{name} rewritten")
 
 
@@ -173,10 +174,10 @@ def publish(
 def stale(ablation: Ablation, results: Results = RESULTS) -> None:
     """List the runs that other code than this made (by the source fingerprint of their records)."""
     from fagan.environment import source_fingerprint
-    from fagan.records import load_runs
+    from fagan.records import makers
 
     now = source_fingerprint()
-    old = load_runs(ablation, results).runs.query("source_fingerprint != @now")
+    old = makers(ablation, results).query("source_fingerprint != @now")
     for _, row in old.iterrows():
         print(f"{row['run_id']:<28} {row['source_fingerprint']}  commit {row['commit']}")
-    print(f"{len(old)} runs were made by other code than this ({now})")
+    print(f"{old['run_id'].nunique()} runs were made by other code than this ({now})")

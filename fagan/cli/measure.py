@@ -28,6 +28,8 @@ def sample(
     from fagan.records import run_folder
     from fagan.train import load_generator, save_grid
 
+    if out.is_dir():
+        raise UserError(f"{out} is a folder; name a PNG with --out")
     config = planned_run(ablation, run_id, results)
     weights = run_folder(ablation, run_id, results) / "generator.safetensors"
     if not weights.exists():
@@ -127,7 +129,7 @@ def bench(
         console.print(_rich(table))
     print(path)
     if publish:
-        readme.update(results)
+        readme.update(results, readme.cited_by(results))
 
 
 def _rich(table):

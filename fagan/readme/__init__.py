@@ -15,7 +15,7 @@ from fagan.readme.blocks import answers_block, bench_block, block, scores_block
 from fagan.readme.published import published_page
 from fagan.records import PUBLISHED, RESULTS, write_text
 
-__all__ = ["MARKS", "README", "between", "published_page", "update"]
+__all__ = ["MARKS", "README", "between", "cited_by", "published_page", "update"]
 
 README = ROOT / "README.md"
 BLOCKS = {
@@ -34,15 +34,25 @@ def between(match: re.Match, results: Path = RESULTS) -> str:
     return BLOCKS[match["kind"]](match["name"], results)
 
 
-def update(results: Path = RESULTS, readme: Path = README) -> list[str]:
-    """Rewrite the README's marked blocks and the published folder's page; what changed."""
-    text = readme.read_text(encoding="utf-8")
-    if not MARKS.search(text):
-        raise UserError(f"{readme.name} has no `<!-- results: NAME -->` to write between")
-    new = MARKS.sub(lambda match: match[1] + between(match, results) + match[4], text)
-    page = Path(results) / PUBLISHED / "README.md"
+def cited_by(results: Path) -> Path | None:
+    """The README, where it is these results that it cites."""
+    return README if Path(results).resolve() == (ROOT / RESULTS).resolve() else None
+
+
+def update(results: Path = RESULTS, readme: Path | None = README) -> list[str]:
+    """Rewrite the README's marked blocks and the published folder's page; what changed.
+
+    readme: None for the page alone.
+    """
+    pages = {Path(results) / PUBLISHED / "README.md": published_page(results)}
+    if readme:
+        text = readme.read_text(encoding="utf-8")
+        if not MARKS.search(text):
+            raise UserError(f"{readme.name} has no `<!-- results: NAME -->` to write between")
+        new = MARKS.sub(lambda match: match[1] + between(match, results) + match[4], text)
+        pages = {readme: new} | pages
     changed = []
-    for path, content in ((readme, new), (page, published_page(results))):
+    for path, content in pages.items():
         if not path.is_file() or path.read_text(encoding="utf-8") != content:
             write_text(path, content)
             changed.append(path.name if path == readme else f"{PUBLISHED}/{path.name}")

@@ -18,7 +18,7 @@ def block(ablation: str, results: Path = RESULTS) -> str:
     parts = [
         f"![Final scores of every seed]({folder}/figures/final_scores.svg)",
         f"**{scores.claim}.** {scores.text} {differences.text}",
-        _markdown(table),
+        tables.markdown(table),
         f"**{reach.claim}.** {reach.text}",
         f"**{used.claim}.** {used.text}",
         f"**{ties.claim}.** {ties.text}",
@@ -26,11 +26,6 @@ def block(ablation: str, results: Path = RESULTS) -> str:
         f"({readings.made_with(runs)}).",
     ]
     return "\n\n".join(parts) + "\n"
-
-
-def _markdown(table) -> str:
-    rows = (table.columns, ["---"] * len(table.columns), *table.to_numpy())
-    return "\n".join("| " + " | ".join(row) + " |" for row in rows)
 
 
 def scores_block(ablation: str, results: Path = RESULTS) -> str:
@@ -43,7 +38,7 @@ def scores_block(ablation: str, results: Path = RESULTS) -> str:
     folder = f"results/published/{ablation}"
     return "\n\n".join(
         (
-            _markdown(table),
+            tables.markdown(table),
             f"{readings.read_differences(differences, runs.labels).text} "
             f"Records and pages: [{folder}]({folder}) ({readings.made_with(runs)}).\n",
         )
@@ -63,14 +58,14 @@ def bench_block(device: str, results: Path = RESULTS) -> str:
 
 def answers_block(ablation: str, results: Path = RESULTS) -> str:
     """The blog's questions and what a published ablation answers, as Markdown."""
-    from fagan import readings
+    from fagan import readings, tables
 
     runs = load_runs(f"{PUBLISHED}/{ablation}", results)
     folder = f"results/published/{ablation}"
     table = readings.overview(readings.recorded_answers(runs)).drop(columns="page").astype(str)
     return (
-        f"{_markdown(table)}\n\nFrom {readings.extent(runs)}. Every comparison with its interval "
-        f"is in [blog.csv]({folder}/tables/blog.csv); intervals are corrected for their number, "
+        f"{tables.markdown(table)}\n\nFrom {readings.extent(runs)}. Every comparison with its "
+        f"interval is in [blog.csv]({folder}/tables/blog.csv); intervals are corrected for their number, "
         "and lower FD-Lite0 is better. "
         f"Records and pages: [{folder}]({folder}) "
         f"({readings.made_with(runs)}).\n"

@@ -8,7 +8,7 @@ import pandas as pd
 
 from fagan import readings
 from fagan.records import PUBLISHED, RESULTS, Runs, load_runs, meanings
-from fagan.tables import count, number
+from fagan.tables import count, markdown, number
 
 HOUR = 3600
 
@@ -121,7 +121,7 @@ def _projections(folder: Path) -> list[str]:
             f"training steps, one run after the other ({on}); the last column is an assumption "
             "until `make bench PUBLISH=1` has measured such a machine."
         )
-        parts.append(_table(tuple(table.columns), table.to_numpy()))
+        parts.append(markdown(table))
     return ["## Not run here: the tables for a GPU", *parts] if parts else []
 
 
@@ -130,5 +130,4 @@ def _files(meanings: dict[str, str]) -> str:
 
 
 def _table(head, rows) -> str:
-    lines = [head, ["---"] * len(head), *rows]
-    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+    return markdown(pd.DataFrame(list(rows), columns=head))

@@ -20,7 +20,7 @@ Clock readings are kept apart, so that every other file of an interrupted and re
 to that of an uninterrupted one.
 """
 
-from fagan.records.checks import read_metrics
+from fagan.records.checks import ENDED, read_environment, read_metrics
 from fagan.records.files import (
     damaged,
     read_json,
@@ -30,7 +30,7 @@ from fagan.records.files import (
     write_text,
 )
 from fagan.records.grids import grid_step, read_grid
-from fagan.records.reading import LABELS, Runs, arm_label, load_runs
+from fagan.records.reading import LABELS, Runs, arm_label, load_runs, makers
 from fagan.records.schema import (
     ALPHA,
     CHECKPOINTS,
@@ -57,6 +57,7 @@ from fagan.records.writing import RunRecord, refuse_other_config
 __all__ = [
     "ALPHA",
     "CHECKPOINTS",
+    "ENDED",
     "GROWING",
     "HISTORY",
     "INTERVENTIONS",
@@ -79,7 +80,9 @@ __all__ = [
     "damaged",
     "grid_step",
     "load_runs",
+    "makers",
     "newest_rows",
+    "read_environment",
     "read_grid",
     "read_json",
     "read_metrics",

@@ -117,6 +117,26 @@ def load_runs(ablation: str, results: Path = RESULTS, run_id: str | None = None)
     )
 
 
+def makers(ablation: str, results: Path = RESULTS) -> "pandas.DataFrame":
+    """What made every run of the plan: a row per run and per start of it.
+
+    run_id, commit, dirty, source_fingerprint; a run that was interrupted has a row for every time
+    that it went on.
+    """
+    import pandas as pd
+
+    columns = ["run_id", "commit", "dirty", "source_fingerprint"]
+    folder, rows = ablation_folder(ablation, results), []
+    for run in _plan(folder / "plan.json")["runs"]:
+        path = folder / "runs" / folder_name("run", run["run_id"])
+        env = read_environment(path)
+        again = env.get("resumed", [])
+        if not isinstance(again, list) or not all(isinstance(start, dict) for start in again):
+            raise damaged(path / "env.json", "resumed is no list of starts")
+        rows += [{"run_id": run["run_id"]} | start for start in (env, *again) if start]
+    return pd.DataFrame(rows, columns=columns)
+
+
 def _plan(path: Path) -> dict[str, Any]:
     """plan.json with the types that a reader relies on; an ablation without one has no runs."""
     plan = {"runs": [], "labels": {}} | (read_object(path) or {})

@@ -21,6 +21,17 @@ from fagan.records.schema import (
     TIMING,
 )
 
+# what a resumed run notes anew, beside the step at which it goes on
+RESUMED = (
+    "commit",
+    "dirty",
+    "source_fingerprint",
+    "processor",
+    "device",
+    "device_name",
+    "fp32_matmul",
+)
+
 
 class RunRecord:
     """The writer of one run directory."""
@@ -41,8 +52,8 @@ class RunRecord:
     ) -> None:
         """Write config.json and env.json, and drop rows after `step`, or all of a run begun anew.
 
-        Refuses another configuration's directory. A resumed run keeps its env.json and adds to its
-        list `resumed` the step, commit and source fingerprint with which it goes on.
+        Refuses another configuration's directory, and to go on with other images. A resumed run
+        keeps its env.json and adds to its list `resumed` with what it goes on, and at which step.
         """
         refuse_other_config(self.folder, config)
         self.samples.mkdir(parents=True, exist_ok=True)
@@ -53,8 +64,14 @@ class RunRecord:
                     f"{self.folder} was begun by code that wrote schema {before.get('schema')}, "
                     f"this one writes {SCHEMA}; delete the folder to run it anew"
                 )
-            again = {k: environment.get(k) for k in ("commit", "dirty", "source_fingerprint")}
-            again["step"] = step
+            for name in ("data_checksum", "reference_checksum"):
+                if before.get(name) != environment.get(name):
+                    raise UserError(
+                        f"{self.folder} was begun on other images ({name} {before.get(name)}, now "
+                        f"{environment.get(name)}); bring them back, or delete the folder to run "
+                        "it anew"
+                    )
+            again = {name: environment.get(name) for name in RESUMED} | {"step": step}
             environment = before | {"resumed": [*before.get("resumed", []), again]}
         write_json(self.folder / "config.json", config.identity())
         write_json(self.folder / "env.json", {"schema": SCHEMA, **environment})
@@ -94,24 +111,28 @@ class RunRecord:
             if step < 0 or not path.exists():
                 path.unlink(missing_ok=True)
                 continue
-            lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
-            if not lines or not lines[0].endswith("\n"):
+            # after a power cut the tail may hold anything
+            text = path.read_text(encoding="utf-8", errors="replace")
+            head, *lines = text.splitlines(keepends=True) or [""]
+            if not head.endswith("\n"):
                 path.unlink()
                 continue
-            kept = [
-                line
-                for line in lines[1:]
-                if line.endswith("\n")
-                and line.count(",") == len(columns) - 1
-                and int(line.split(",", 1)[0]) <= step
-            ]
-            write_text(path, "".join([lines[0], *kept]))
+            kept = [line for line in lines if _is_row(line, len(columns), step)]
+            write_text(path, head + "".join(kept))
         if step < 0:
             ends = ("metrics.json", "interventions.csv", self.weights.name, self.discriminator.name)
             for name in ends:
                 (self.folder / name).unlink(missing_ok=True)
             for sample in self.samples.glob("step_*.png"):
                 sample.unlink()
+
+    def reopen(self) -> None:
+        """Take metrics.json back where a checkpoint is left.
+
+        Such a run was killed, or failed, while its notebook drew figures: it goes on from there.
+        """
+        if any(path.exists() for path in self.checkpoints):
+            (self.folder / "metrics.json").unlink(missing_ok=True)
 
     def sync(self) -> None:
         """Put the growing tables on disk: a checkpoint must not outlive the rows before it."""
@@ -127,6 +148,13 @@ class RunRecord:
     def finish(self, status: str, **metrics: Any) -> None:
         """Write metrics.json: `done`, or `diverged` with the step at which it did."""
         write_json(self.folder / "metrics.json", {"schema": SCHEMA, "status": status, **metrics})
+
+
+def _is_row(line: str, columns: int, last_step: int) -> bool:
+    """Whether a line is a whole row of a step up to the last."""
+    step, _, _ = line.partition(",")
+    whole = line.endswith("\n") and line.count(",") == columns - 1
+    return whole and step.isascii() and step.isdigit() and int(step) <= last_step
 
 
 def refuse_other_config(folder: Path, config: RunConfig) -> None:

@@ -1,9 +1,11 @@
 """What published ablations with more arms or seeds answer to the questions of a front page."""
 
 import os
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 
+from fagan.errors import UserError
 from fagan.records import PUBLISHED, Runs, load_runs
 
 FRONT = Path("report") / "index.html"
@@ -34,7 +36,11 @@ def elsewhere(runs: Runs, results: Path, page_folder: Path) -> dict[str, list[El
         ablation = path.parent.name
         if ablation == runs.ablation:
             continue
-        other = load_runs(f"{PUBLISHED}/{ablation}", results)
+        try:
+            other = load_runs(f"{PUBLISHED}/{ablation}", results)
+        except UserError as error:  # no reason to go without a report
+            print(f"published/{ablation} is left aside: {error}", file=sys.stderr)
+            continue
         if not _goes_further(other, runs):
             continue
         href = os.path.relpath(other.folder / FRONT, page_folder)

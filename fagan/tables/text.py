@@ -122,6 +122,12 @@ def show(frame: pd.DataFrame, caption: str = "", words: bool = False) -> None:
     )
 
 
+def markdown(frame: pd.DataFrame) -> str:
+    """A table of texts as Markdown."""
+    rows = (frame.columns, ["---"] * len(frame.columns), *frame.to_numpy())
+    return "\n".join("| " + " | ".join(row) + " |" for row in rows)
+
+
 def write(frame: pd.DataFrame, path: Path) -> Path:
     """A CSV with every digit, atomically."""
     write_text(Path(path), frame.to_csv(index=False, lineterminator="\n"))

@@ -34,11 +34,12 @@ def save(state: State, paths: tuple[Path, Path]) -> None:
     }
     content = io.BytesIO()
     torch.save(parts, content)
-    if path.exists():
-        os.replace(path, previous)
     with replacing(path) as file:
         file.write(hashlib.sha256(content.getbuffer()).digest())
         file.write(content.getbuffer())
+        file.flush()  # a full disk is noticed here, with both of the others in their places
+        if path.exists():
+            os.replace(path, previous)
 
 
 def restore(state: State, paths: tuple[Path, Path], say=print) -> bool:
@@ -52,7 +53,8 @@ def restore(state: State, paths: tuple[Path, Path], say=print) -> bool:
             continue
         parts = _read(path, state.device)
         if parts is None:
-            say(f"{path.name} is damaged (its checksum is wrong): left aside")
+            say(f"{path.name} is damaged (its checksum is wrong): removed")
+            path.unlink()  # or the next save would put it in the place of the one before
         elif parts["config"] == state.config.hash:
             try:
                 _continue(state, parts)
