@@ -14,7 +14,15 @@ from pathlib import Path
 import numpy as np
 
 from fagan.config import RunConfig
-from fagan.records import SCHEMA, RunRecord, ablation_folder, run_folder, write_json
+from fagan.environment import ROOT
+from fagan.records import (
+    SCHEMA,
+    RunRecord,
+    ablation_folder,
+    run_folder,
+    write_json,
+    write_text,
+)
 
 ARMS = {
     "dcgan": {"architecture": "dcgan"},
@@ -237,3 +245,10 @@ def _grid(rng, size, done):
         cells.append(done * (ground + (face - ground) * disc) + (1 - done) * noise)
     rows = [np.concatenate(cells[8 * i : 8 * i + 8], axis=1) for i in range(8)]
     return Image.fromarray(np.concatenate(rows).clip(0, 255).astype(np.uint8))
+
+
+def make_pages(folder: Path) -> None:
+    """The pages of a finished ablation, newer than its records: as many as there are templates."""
+    for name in (path.stem for path in (ROOT / "notebooks" / "analysis").glob("*.ipynb")):
+        write_text(folder / "analysis" / f"{name}.html", "<p>a page</p>")
+    write_text(folder / "report" / "index.html", "<p>an answer</p>")

@@ -1,5 +1,6 @@
 """Faults, each caused for real: what is said, what is left, and that work goes on after it."""
 
+import errno
 import json
 import os
 import re
@@ -12,11 +13,13 @@ from pathlib import Path
 import numpy as np
 import psutil
 import pytest
+import records_factory
 from PIL import Image
 
-from fagan import ablations, outcome, workflow
+from fagan import ablations, outcome, runner, status, workflow
 from fagan.config import RunConfig
 from fagan.environment import ROOT
+from fagan.errors import UserError
 from fagan.records import CHECKPOINTS, RunRecord, load_runs, read_json
 from fagan.status import progress
 from fagan.train import train
@@ -324,7 +327,96 @@ def test_metrics_beside_a_checkpoint_are_a_notebook_that_was_not_finished(tmp_pa
     assert not (run / "metrics.json").exists()
 
 
-@pytest.mark.parametrize("rows,rest", [(0, b""), (0, b"step,im"), (1, b""), (3, b"3,12,0.4")])
+def test_a_run_by_hand_does_not_take_an_unfinished_notebook_for_done(tmp_path, monkeypatch):
+    config = RunConfig.from_params(TINY | {"arm": "sagan", "architecture": "sagan"})
+    run = run_folder(tmp_path)
+    train(config, run, say=lambda line: None)
+    (run / CHECKPOINTS[0]).write_bytes(b"of the last step")
+    tried = []
+    monkeypatch.setattr(runner, "_papermill", lambda *_: tried.append(1))
+    assert runner.execute("tiny", config, tmp_path) == 0 and tried
+
+
+@pytest.mark.parametrize(
+    "problem", [UserError("no such device"), OSError(28, "No space left on device")]
+)
+def test_what_fails_outside_the_notebook_leaves_its_reason(tmp_path, monkeypatch, problem):
+    def fails(*_):
+        raise problem
+
+    config = RunConfig.from_params(TINY | {"arm": "sagan", "architecture": "sagan"})
+    monkeypatch.setattr(runner.devices, "lease", fails)
+    with pytest.raises(type(problem)):
+        runner.execute("tiny", config, tmp_path)
+    left = (run_folder(tmp_path) / "error.txt").read_text().lower()
+    assert "no such device" in left or "no space left" in left
+
+
+def test_a_kernel_that_does_not_answer_is_a_failed_run(tmp_path, monkeypatch, capsys):
+    import papermill
+
+    def silent(*_, **__):
+        raise RuntimeError("Kernel didn't respond in 60 seconds")
+
+    config = RunConfig.from_params(TINY | {"arm": "sagan", "architecture": "sagan"})
+    monkeypatch.setattr(papermill, "execute_notebook", silent)
+    assert runner.execute("tiny", config, tmp_path) == 1
+    assert "didn't respond" in (run_folder(tmp_path) / "error.txt").read_text()
+    assert "didn't respond" in capsys.readouterr().err
+
+
+def test_a_file_that_cannot_be_read_for_a_moment_does_not_end_the_display(tmp_path, monkeypatch):
+    plan(tmp_path)
+    run = run_folder(tmp_path)
+    train(RunConfig.from_params(TINY | {"arm": "sagan", "architecture": "sagan"}), run)
+
+    def stale(folder):
+        raise OSError(errno.ESTALE, os.strerror(errno.ESTALE))
+
+    monkeypatch.setattr(status, "read_metrics", stale)
+    (seen,) = (r for r in status.progress("tiny", tmp_path) if r.run_id == run.name)
+    assert seen.state == "interrupted" and "cannot be read" in seen.reason
+
+
+def test_a_plan_that_changed_has_its_pages_made_anew(tmp_path):
+    folder = records_factory.make_ablation(tmp_path, diverged=(), unfinished=(), not_begun=())
+    records_factory.make_pages(folder)
+    assert workflow.is_complete("tiny", tmp_path)
+    later = time.time() + 1
+    os.utime(folder / "plan.json", (later, later))
+    assert not workflow.is_complete("tiny", tmp_path)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="prctl is Linux's")
+def test_what_follows_nobody_ends_with_its_parent():
+    """Snakemake on a cluster: its command is killed without a word."""
+    code = """
+import subprocess, sys, time
+from fagan import supervision
+child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"],
+                         preexec_fn=supervision.ends_with_its_parent)
+print(child.pid, flush=True)
+time.sleep(60)
+"""
+    parent = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
+    child = psutil.Process(int(parent.stdout.readline()))
+    parent.kill()
+    parent.wait()
+    child.wait(10)
+
+
+@pytest.mark.parametrize(
+    "rows,rest",
+    [
+        (0, b""),
+        (0, b"step,im"),
+        (1, b""),
+        (3, b"3,12,0.4"),
+        (3, bytes(200)),
+        (3, bytes(20) + b"," * 14 + b"\n"),
+        (3, b"\xff\xfe\n"),
+    ],
+)
 def test_a_table_cut_anywhere_is_repaired(tmp_path, rows, rest):
     """Killed while it wrote a line: what follows the checkpoint is written anew."""
     config = RunConfig.from_params(TINY)

@@ -135,3 +135,17 @@ def test_without_locks_in_the_file_system_the_block_runs(path, monkeypatch):
     with locks.lock(path), locks.lock(path):
         assert path.exists()
     assert locks.holder(path) is None
+    with locks.lock(path) as me:  # what followers of the holder must see there too
+        assert locks.holder(path) == me
+
+
+def test_letting_go_leaves_the_lock_of_another(path):
+    """Somebody removed the folder while the lock was held, and another process took it anew."""
+    with locks.lock(path):
+        path.unlink()
+        process = hold(path)
+    try:
+        assert locks.holder(path).pid == process.pid
+    finally:
+        process.kill()
+        process.wait()

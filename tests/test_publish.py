@@ -1,6 +1,8 @@
 """What may be published and what is refused, with nothing half copied."""
 
 import json
+import shutil
+from pathlib import Path
 
 import nbformat
 import pytest
@@ -29,6 +31,7 @@ def finished(tmp_path):
     (folder / "figures").mkdir()
     (folder / "tables").mkdir()
     (folder / "tables" / "summary.csv").write_text("arm,mean\nsagan,1.0\n")
+    records_factory.make_pages(folder)
     for network in ("generator", "discriminator"):
         (folder / "runs" / "fagan-seed0" / f"{network}.safetensors").write_bytes(b"weights")
     return results, folder
@@ -74,12 +77,20 @@ def test_what_is_not_worth_citing_is_refused(finished):
     refused(results, "uncommitted changes or outside git")
     write_json(env, good | {"source_fingerprint": "other"})
     refused(results, "made by different code")
+    again = {"step": 20, "commit": "c", "dirty": False}
+    write_json(env, good | {"resumed": [again | {"source_fingerprint": "other"}]})
+    refused(results, "made by different code")
+    same = {"source_fingerprint": good["source_fingerprint"]}
+    write_json(env, good | {"resumed": [again | same | {"dirty": True}]})
+    refused(results, "uncommitted changes")
     write_json(env, good)
     metrics = folder / "runs" / "fagan-seed1" / "metrics.json"
     text = metrics.read_text()
     metrics.unlink()
     refused(results, "1 runs of tiny have not ended")
     metrics.write_text(text)
+    refused(results, "older than its records")  # the run ended anew
+    records_factory.make_pages(folder)
     publish.publish("tiny", results)
 
 
@@ -103,11 +114,11 @@ def with_notebook(folder, run):
     nbformat.write(book, folder / "runs" / run / "train.ipynb")
 
 
-def of_photographs(folder):
+def of_photographs(folder, path="somewhere/private"):
     """The ablation as if it had been run on a folder of images."""
     plan = read_json(folder / "plan.json")
     for run in plan["runs"]:
-        run["config"] |= {"data": "folder", "data_path": "somewhere/private"}
+        run["config"] |= {"data": "folder", "data_path": path}
     write_json(folder / "plan.json", plan)
     for path in folder.glob("runs/*/config.json"):
         write_json(path, read_json(path) | {"data": "folder"})
@@ -122,6 +133,7 @@ def test_photographs_stay_where_they_are(finished):
     publish.publish("tiny", results, notebooks=False)
     assert "SECRET" not in page.read_text()
     of_photographs(folder)
+    records_factory.make_pages(folder)
     before = page.read_text()
     with pytest.raises(UserError, match="show photographs of its data set"):
         publish.publish("tiny", results, notebooks=True)
@@ -152,7 +164,7 @@ def test_the_front_page_tells_what_a_published_ablation_of_more_seeds_answers(fi
     arms = {"sagan": {}, "fagan": {"architecture": "fagan"}, "dcgan": {"architecture": "dcgan"}}
     options = {"unfinished": (), "not_begun": (), "diverged": ()}
     larger = records_factory.make_ablation(results, "larger", arms=arms, seeds=3, **options)
-    (larger / "figures").mkdir()
+    records_factory.make_pages(larger)
     question = readings.answers(load_runs("tiny", results))[0].question
     answer = readings.Answer(question, "Nothing is shown", "", 3, "comparison", "blog.csv", "0 [1]")
     write(readings.answers_table([answer]), larger / "tables" / "answers.csv")
@@ -170,6 +182,60 @@ def test_the_front_page_tells_what_a_published_ablation_of_more_seeds_answers(fi
     assert (target / link).resolve().is_file()
     # not from another data set, nor from the smaller to the larger
     assert "Nothing is shown" not in report("larger", results).read_text()
+    (results / "published" / "broken").mkdir()
+    (results / "published" / "broken" / "plan.json").write_text("{")
+    assert "Nothing is shown" in report("tiny", results).read_text()
     reference = results / "published" / "larger" / "reference.json"
     write_json(reference, read_json(reference) | {"checksum": "other"})
     assert "Nothing is shown" not in report("tiny", results).read_text()
+
+
+def test_what_was_published_stays_until_the_new_is_in_its_place(finished, monkeypatch):
+    results, _ = finished
+    target = publish.publish("tiny", results)
+    (target / "old").write_text("published before")
+
+    def fails(*arguments):
+        raise OSError("no more")
+
+    monkeypatch.setattr(publish, "write_pages", fails)
+    with pytest.raises(OSError, match="no more"):
+        publish.publish("tiny", results)
+    monkeypatch.undo()
+    rename = Path.rename
+
+    def not_the_new(self, to):
+        if self.name == ".tiny.part":
+            fails()
+        return rename(self, to)
+
+    monkeypatch.setattr(Path, "rename", not_the_new)
+    with pytest.raises(OSError, match="no more"):
+        publish.publish("tiny", results)
+    monkeypatch.undo()
+    assert (target / "old").read_text() == "published before"
+    target.rename(target.with_name(".tiny.old"))  # as if it had been killed between two renames
+    publish.publish("tiny", results)
+    assert (target / "report" / "index.html").exists() and not (target / "old").exists()
+    assert not list((results / "published").glob(".*"))
+
+
+def test_only_what_belongs_to_the_plan_goes_along(finished):
+    results, folder = finished
+    stray = folder / "runs" / "fagan-seed7"
+    shutil.copytree(folder / "runs" / "fagan-seed1", stray)
+    (folder / "tables" / ".summary.csv.1234.tmp").write_text("half a table")
+    (folder / "figures" / "notes.txt").write_text("a private thought")
+    target = publish.publish("tiny", results)
+    names = {path.name for path in target.rglob("*")}
+    assert not names & {"fagan-seed7", ".summary.csv.1234.tmp", "notes.txt"}
+    with pytest.raises(UserError, match=r"unknown run 'fagn-seed0'.*fagan-seed0"):
+        publish.publish("tiny", results, weights=("fagn-seed0",))
+
+
+def test_a_path_of_the_images_is_not_published(finished):
+    results, folder = finished
+    of_photographs(folder, "/mnt/secret/photos")
+    (folder / "tables" / "summary.csv").write_text("file\n/mnt/secret/photos/1.png\n")
+    records_factory.make_pages(folder)
+    refused(results, r"summary\.csv holds this machine's path /mnt/secret/photos")

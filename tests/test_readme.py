@@ -58,6 +58,7 @@ def test_update_rewrites_between_the_marks_and_nothing_else(tmp_path):
     folder = records_factory.make_ablation(results, unfinished=(), not_begun=())
     for name in ("figures", "tables"):
         (folder / name).mkdir(exist_ok=True)
+    records_factory.make_pages(folder)
     publish("tiny", results)
     page = tmp_path / "README.md"
     page.write_text("before\n<!-- results: tiny -->\nstale 1.23\n<!-- end -->\nafter\n")

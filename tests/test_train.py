@@ -1,6 +1,7 @@
 """The loop: what each step may change, the same numbers after an interruption, honest endings."""
 
 import csv
+import errno
 import json
 
 import pytest
@@ -12,7 +13,7 @@ from fagan.data import Batches
 from fagan.errors import UserError
 from fagan.models import alphas
 from fagan.records import RUNNER_LOCK
-from fagan.train import loop
+from fagan.train import checkpoint, loop
 
 TINY = {
     "architecture": "F C+A | C F+A",
@@ -223,9 +224,37 @@ def test_a_damaged_checkpoint_is_seen_and_the_one_before_used(whole, tmp_path, m
     said = []
     train.train(config(), tmp_path, said.append)
     assert "continuing at step 3" in said
-    damaged = "checkpoint.pt is damaged (its checksum is wrong): left aside" in said
+    damaged = "checkpoint.pt is damaged (its checksum is wrong): removed" in said
     assert damaged is (harm != "gone")
     assert run_files(tmp_path) == run_files(whole[0])
+
+
+def test_a_damaged_checkpoint_never_takes_the_place_of_a_whole_one(tmp_path, monkeypatch):
+    die_after(7, tmp_path, monkeypatch)
+    (tmp_path / "checkpoint.pt").write_bytes(b"x")
+
+    def full_disk(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(checkpoint, "replacing", full_disk)
+        with pytest.raises(UserError, match="no space left"):
+            train.train(config(), tmp_path, quiet)  # goes on from 3, and cannot save at 6
+    said = []
+    train.train(config(), tmp_path, said.append)
+    assert "continuing at step 3" in said
+
+
+def test_a_run_does_not_go_on_with_other_images(tmp_path, monkeypatch):
+    die_after(7, tmp_path, monkeypatch)
+    env = json.loads((tmp_path / "env.json").read_text())
+    (tmp_path / "env.json").write_text(json.dumps(env | {"data_checksum": "0123456789ab"}))
+    with pytest.raises(UserError, match=f"other images .*0123456789ab, now {env['data_checksum']}"):
+        train.train(config(), tmp_path, quiet)
+    (tmp_path / "env.json").write_text(json.dumps(env))
+    train.train(config(), tmp_path, quiet)
+    (again,) = json.loads((tmp_path / "env.json").read_text())["resumed"]
+    assert again["step"] == 6 and again["device"] == "cpu" and "fp32_matmul" in again
 
 
 def test_two_damaged_checkpoints_are_a_run_from_the_start(whole, tmp_path, monkeypatch):
