@@ -41,7 +41,9 @@ def known():
 def many(tmp_path_factory):
     results = tmp_path_factory.mktemp("many")
     make_ablation(results, arms=MANY, diverged=(), unfinished=(), not_begun=(), grids=0)
-    return load_runs("tiny", results)
+    runs = load_runs("tiny", results)
+    noise = np.random.default_rng(1).normal(0, 0.3, len(runs.runs))
+    return replace(runs, runs=runs.runs.assign(fd_lite0=runs.runs["fd_lite0"] + noise))
 
 
 @pytest.fixture(scope="module")

@@ -65,8 +65,8 @@ def answers_block(ablation: str, results: Path = RESULTS) -> str:
     table = readings.overview(readings.recorded_answers(runs)).drop(columns="page").astype(str)
     return (
         f"{tables.markdown(table)}\n\nFrom {readings.extent(runs)}. Every comparison with its "
-        f"interval is in [blog.csv]({folder}/tables/blog.csv); intervals are corrected for their number, "
-        "and lower FD-Lite0 is better. "
+        f"interval is in [blog.csv]({folder}/tables/blog.csv); intervals are corrected for their "
+        "number, and lower FD-Lite0 is better. "
         f"Records and pages: [{folder}]({folder}) "
         f"({readings.made_with(runs)}).\n"
     )

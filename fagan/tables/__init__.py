@@ -21,12 +21,18 @@ from fagan.tables.blog import (
     CHANGE,
     FD,
     SOON,
-    TRAIN_MODE,
     WOBBLE,
-    closed_gates,
     comparisons,
+    equal_seconds,
+)
+from fagan.tables.changes import (
+    TRAIN_MODE,
+    arm_changes,
+    closed_gates,
     low_layers,
+    pooled_arms,
     read_table,
+    seed_means,
     train_mode,
 )
 from fagan.tables.effects import (
@@ -74,6 +80,7 @@ from fagan.tables.scores import (
     throughput,
 )
 from fagan.tables.stability import (
+    ENOUGH,
     LATE,
     LATE_LOSS,
     about_trend,
@@ -117,6 +124,7 @@ from fagan.tables.variants import (
 __all__ = [
     "CHANGE",
     "DASH",
+    "ENOUGH",
     "EVERY",
     "FD",
     "LATE",
@@ -138,6 +146,7 @@ __all__ = [
     "Spread",
     "about_trend",
     "alpha_reach",
+    "arm_changes",
     "arm_configs",
     "arm_speed",
     "arm_spreads",
@@ -154,6 +163,7 @@ __all__ = [
     "detectable",
     "differing",
     "effect",
+    "equal_seconds",
     "equal_size",
     "failures",
     "final_scores",
@@ -178,6 +188,7 @@ __all__ = [
     "own_spread",
     "paired_differences",
     "plateaus",
+    "pooled_arms",
     "prediction_intervals",
     "present",
     "pure_pairs",
@@ -188,6 +199,7 @@ __all__ = [
     "run_table",
     "score_agreement",
     "scores_after",
+    "seed_means",
     "seed_spread",
     "seeds",
     "self_pairs",
