@@ -164,7 +164,9 @@ def test_closed_gates_are_shares_of_the_trained_score(many):
     assert "k" not in set(closed["arm"])  # frozen: it chose nothing
     assert tables.low_layers(closed) == ["full 4x4", "full 8x8"]
     row = tables.comparisons(many).query("subject == 'alpha of full 4x4 set to 0'").iloc[0]
-    assert row["n"] == (closed["layer"] == "full 4x4").sum() and row["called"]
+    own = closed[closed["layer"] == "full 4x4"]
+    assert row["n"] == own["seed"].nunique() == 3 and row["runs"] == len(own)
+    assert row["mean"] == pytest.approx(own["value"].mean()) and row["called"]
 
 
 # What it would take

@@ -94,10 +94,10 @@ def _order(scores: pd.DataFrame, table: pd.DataFrame) -> tuple[str | None, str]:
         return None, "they share no two seeds, so the order of the two is not settled."
     if not np.isfinite([row["low"], row["high"]]).all():
         return None, "nothing is known of the spread, so the order of the two is not settled."
-    many = f"{pairs} pairs of arms, of which this one was" if pairs > 1 else "the one pair"
+    of = f", corrected for all {pairs} pairs of arms, as it was chosen from them"
     apart = (
-        f"at equal seeds they are {signed(row['mean'])} {span(row['low'], row['high'])} apart "
-        f"(n = {row['n']}, corrected for the {many} {'chosen' if pairs > 1 else 'there is'})"
+        f"at equal seeds the difference is {signed(row['mean'])} {span(row['low'], row['high'])} "
+        f"(n = {row['n']}{of if pairs > 1 else ''})"
     )
     if not row["called"] or row["mean"] > 0:
         return None, f"{apart}, so the order of the two is not settled."
@@ -127,14 +127,18 @@ def _differing(paired: pd.DataFrame, base: str) -> str:
     called = paired[paired["called"]]
     if called.empty:
         return f"No arm is shown to differ from {base}"
+    leans = leaning(called)
+    mixed = leans.any() and not leans.all()
     parts = []
     for side, own in (("below", called[called["mean"] < 0]), ("above", called[called["mean"] > 0])):
-        for condition, group in ((False, own[~leaning(own)]), (True, own[leaning(own)])):
+        for some in (False, True):
+            group = own[leans[own.index] == some]
             if len(group):
                 verb = "is" if len(group) == 1 else "are"
                 words = f"{listed(group['label'])} {verb} {side} {base}"
-                parts.append(words + (f", {CONDITION}" if condition else ""))
-    return f"At equal seeds {'; '.join(parts)}"
+                parts.append(words + (f", {CONDITION}" if mixed and some else ""))
+    all_lean = f", {CONDITION}" if leans.all() else ""
+    return f"At equal seeds {('; ' if mixed else ' and ').join(parts)}{all_lean}"
 
 
 def _called(paired: pd.DataFrame, base: str) -> str:
