@@ -120,7 +120,13 @@ def test_an_effect_of_the_detectable_size_is_called_four_times_in_five(arms, see
 
 @pytest.mark.parametrize(
     ("times", "arms", "low", "high"),
-    [(3, 18, 0.23, 0.30), (3, 30, 0.28, 0.36), (3, 60, 0.32, 0.40), (10, 18, 0.38, 0.46)],
+    [
+        (3, 18, 0.23, 0.30),
+        (3, 30, 0.28, 0.36),
+        (3, 60, 0.32, 0.40),
+        (10, 18, 0.38, 0.46),
+        (10, 60, 0.56, 0.66),
+    ],
 )
 def test_a_noisy_baseline_breaks_the_pooled_level_and_not_that_of_calls_that_stand_alone(
     times, arms, low, high

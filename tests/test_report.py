@@ -269,6 +269,7 @@ def test_answers_are_linked_to_what_is_there(tmp_path, monkeypatch):
     assert not {"alpha.html", "tables/last_alphas.csv"} & set(page.links)
     assert "And &lt;this&gt;?" in page.text and "<strong>Much</strong>" in page.text
     assert "n = 3 ·" in page.text and "open" in page.text
+    assert "Nothing is compared. No two arms here share two finished seeds." in page.text
 
 
 def test_report_without_analyses(tmp_path):

@@ -75,7 +75,8 @@ def kernels(page: Page) -> Said:
     )
     if rows.empty:
         sizes = sorted({int(k) for k in arm_configs(page.runs)["kernel_size"]})
-        evidence.insert(0, f"Full attention has one kernel here, of {listed(sizes)}.")
+        if len(sizes) == 1:
+            evidence.insert(0, f"Full attention has one kernel here, of {sizes[0]}.")
         return Said(unanswered(page, "kernels", "has another kernel size"), clean(evidence))
     evidence.insert(0, "Convolution and attention of a layer share the kernel size.")
     answer = f"No kernel size is shown to matter, in {counted(len(rows), 'comparison')}"

@@ -27,10 +27,10 @@ ABLATION_FILES = {
 TABLE_FILES = {
     "alpha_reach.csv": "how far each network's gates went, of how far they could have",
     "answers.csv": "the answers of the first page, with their evidence as text",
+    "arm_spreads.csv": "the standard deviation of every arm over its seeds, and the pooled one",
     "attention.csv": "share, entropy and distance of every layer's attention at the last step",
     "best_and_last.csv": "the best score along each run's curve and the last",
-    "arm_spreads.csv": "the standard deviation of every arm over its seeds, and the pooled one",
-    "blog.csv": "every comparison behind the answers, low and high corrected for their number",
+    "blog.csv": "every comparison behind the answers; `low` and `high` corrected for their number",
     "degradations.csv": "the scores of real images that were made worse in known ways",
     "extrapolations.csv": "the Fréchet distance extrapolated to infinitely many images",
     "failures.csv": "runs without a final score, and why",

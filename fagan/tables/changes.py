@@ -33,7 +33,7 @@ def changes(runs: Runs) -> Iterator[Change]:
     """Every change of FD in % that the page speaks of, where a finished run has one."""
     closed = closed_gates(runs)
     arms = variants.arm_configs(runs)
-    kinds = closed["arm"].map(lambda arm: variants.gated_kind(arms.loc[arm]))
+    kinds = closed["arm"].map({arm: variants.gated_kind(row) for arm, row in arms.iterrows()})
     for kind, subject in GATES.items():
         own = closed[(closed["layer"] == EVERY) & (kinds == kind)]
         yield Change("gates", subject, own)
