@@ -106,6 +106,13 @@ def test_networks_whose_full_layers_have_no_gate_are_no_networks_with_closed_gat
     }
 
 
+def test_the_interval_of_the_gates_is_of_what_the_answer_speaks_of_first(make):
+    runs = with_gates(make, channel={"architecture": "fagan", "alpha": "channel"})
+    said = readings.answers(runs)[GATES]
+    assert said.answer.startswith("FD with all gates closed")
+    assert said.interval.startswith("all gates of networks with")
+
+
 # Equal seconds
 
 

@@ -56,8 +56,8 @@ def gates(page: Page) -> Said:
         f"{row['subject'].removeprefix('all gates of ')} {_percents(row)}"
         for row in closed.to_dict("records")
     ]
-    shown = page.of("gates")
-    return said(f"FD with all gates closed: {', '.join(kinds)}{beside}", evidence, shown)
+    answer = f"FD with all gates closed: {', '.join(kinds)}{beside}"
+    return said(answer, evidence, pd.concat([closed, other]))
 
 
 def _tried(page: Page, question: str) -> bool:
@@ -156,7 +156,7 @@ def low_resolution(page: Page) -> Said:
     if closed.empty and trained.empty:
         why = [*parts, unanswered(page, "low resolution", "attends there")]
         return Said(why[0], clean(evidence))
-    return said(capital("; ".join(parts)), evidence, page.of("low resolution"))
+    return said(capital("; ".join(parts)), evidence, pd.concat([closed, trained]))
 
 
 def released(page: Page) -> Said:
