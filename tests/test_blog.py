@@ -41,7 +41,9 @@ def known():
 def many(tmp_path_factory):
     results = tmp_path_factory.mktemp("many")
     make_ablation(results, arms=MANY, diverged=(), unfinished=(), not_begun=(), grids=0)
-    return load_runs("tiny", results)
+    runs = load_runs("tiny", results)
+    noise = np.random.default_rng(1).normal(0, 0.3, len(runs.runs))
+    return replace(runs, runs=runs.runs.assign(fd_lite0=runs.runs["fd_lite0"] + noise))
 
 
 @pytest.fixture(scope="module")
@@ -162,7 +164,9 @@ def test_closed_gates_are_shares_of_the_trained_score(many):
     assert "k" not in set(closed["arm"])  # frozen: it chose nothing
     assert tables.low_layers(closed) == ["full 4x4", "full 8x8"]
     row = tables.comparisons(many).query("subject == 'alpha of full 4x4 set to 0'").iloc[0]
-    assert row["n"] == (closed["layer"] == "full 4x4").sum() and row["called"]
+    own = closed[closed["layer"] == "full 4x4"]
+    assert row["n"] == own["seed"].nunique() == 3 and row["runs"] == len(own)
+    assert row["mean"] == pytest.approx(own["value"].mean()) and row["called"]
 
 
 # What it would take

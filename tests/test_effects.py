@@ -118,14 +118,50 @@ def test_an_effect_of_the_detectable_size_is_called_four_times_in_five(arms, see
     assert row["detectable"] == pytest.approx(size * tables.seed_spread(scores(values)).sd)
 
 
-def test_unequal_spreads_break_the_pooled_level_and_not_that_of_calls_that_stand_alone():
-    called, x = pages([3.0] + [1.0] * 17, 3)
-    pooled = called.any(axis=1).mean()
+@pytest.mark.parametrize(
+    ("times", "arms", "low", "high"),
+    [
+        (3, 18, 0.23, 0.30),
+        (3, 30, 0.28, 0.36),
+        (3, 60, 0.32, 0.40),
+        (10, 18, 0.38, 0.46),
+        (10, 60, 0.56, 0.66),
+    ],
+)
+def test_a_noisy_baseline_breaks_the_pooled_level_and_not_that_of_calls_that_stand_alone(
+    times, arms, low, high
+):
+    called, x = pages([float(times)] + [1.0] * (arms - 1), 3)
     difference = x[:, 1:] - x[:, :1]
     t = difference.mean(2) / (difference.std(2, ddof=1) / np.sqrt(3))
-    own = np.abs(t) > stats.t.isf(tables.LEVEL / 17 / 2, 2)
-    assert 0.2 < pooled < 0.3  # what the module's text says
+    own = np.abs(t) > stats.t.isf(tables.LEVEL / (arms - 1) / 2, 2)
+    assert low < called.any(axis=1).mean() < high  # what the module's text says: it has no bound
     assert (called & own).any(axis=1).mean() < 0.05 + AT_LEVEL
+
+
+def test_runs_that_do_not_differ_over_seeds_show_no_noise():
+    # 0.1 + 0.2 - 0.3: rounding is no spread
+    values = np.array([[0.1, 0.2, 0.3], [0.1, 0.2, 0.1 + 0.2]]) * 1000
+    row = tables.contrasts(scores(values), [("1", "0")]).iloc[0]
+    assert not row["called"] and not row["alone"] and row["sd"] == 0
+    assert np.isnan([row["low"], row["high"], row["p"], row["detectable"]]).all()
+
+
+def test_a_pair_may_have_no_spread_but_its_own():
+    values = np.random.default_rng(2).normal(size=(5, 3))
+    row = tables.contrasts(scores(values), [("1", "0")], own_only=True).iloc[0]
+    interval = stats.ttest_rel(values[1], values[0]).confidence_interval()
+    assert (row["low"], row["high"]) == pytest.approx((interval.low, interval.high))
+    assert row["df"] == 2 and row["alone"] == row["called"]
+
+
+def test_the_spread_of_every_arm_beside_the_pooled_one():
+    values = np.array([[1.0, 2.0, 4.0], [2.0, 2.0, 7.0], [np.nan, 5.0, 6.0]])
+    table = tables.arm_spreads(scores(values)).set_index("arm")
+    assert table["n"].tolist() == [3, 3, 2]
+    assert table.loc["1", "sd"] == pytest.approx(np.std(values[1], ddof=1))
+    spread = tables.seed_spread(scores(values))
+    assert set(table["pooled_sd"]) == {spread.sd} and set(table["df"]) == {spread.df}
 
 
 def test_more_comparisons_or_fewer_seeds_see_less():

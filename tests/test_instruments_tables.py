@@ -137,7 +137,11 @@ def test_spectral_norms_by_role(runs):
 
 def test_sentences_hold_the_tables_numbers(runs):
     reading = readings.read_interventions(runs)
-    assert reading.claim == "8 of 8 generator layers use their attention"
+    # three more have one finished seed, of which nothing is said
+    assert reading.claim == "5 of 5 generator layers use their attention"
+    assert "Not counted, with one finished seed: 3." in reading.text
+    assert reading.text.count("%);") == 4 and "; and 1 more." in reading.text
+    assert "in 0 of 5 it falls by as much in every seed" in reading.text
     assert "500 images" in reading.text and "1 to 3 seeds" in reading.text
     assert "+30.0" in reading.text
     traces = readings.read_traces(runs)
@@ -145,6 +149,40 @@ def test_sentences_hold_the_tables_numbers(runs):
     assert "8.32 px" in traces.text and "1 to 3 seeds" in traces.text
     top = tables.last_spectral(runs)["max"].max()
     assert tables.number(top) in readings.read_spectral(runs).claim
+
+
+def test_layers_that_the_score_gains_from_closing_are_the_control(runs):
+    frame = runs.interventions.copy()
+    better = (frame["intervention"] == "alpha = 0") & (frame["layer"] == "full 8x8")
+    frame.loc[better, "change"] = -10.0
+    reading = readings.read_interventions(replace(runs, interventions=frame))
+    assert reading.claim == "4 of 5 generator layers use their attention"
+    assert "in 1 of 5 it falls by as much in every seed" in reading.text
+    table = tables.interventions(replace(runs, interventions=frame))
+    assert table.set_index(["arm", "layer", "intervention"]).loc[
+        ("fagan", "full 8x8", "alpha = 0"), ["rises", "falls"]
+    ].tolist() == [0, 3]
+
+
+def test_one_seed_says_of_no_layer_that_it_is_used(runs):
+    one = replace(runs, runs=runs.runs[runs.runs["seed"] == 0])
+    reading = readings.read_interventions(one)
+    assert reading.claim == "One seed says of no layer that its attention is used"
+
+
+def test_changes_of_all_layers_that_are_not_known_are_left_out(runs):
+    frame = runs.interventions.copy()
+    frame.loc[(frame["layer"] == "all") & (frame["change"] != 0), "change"] = np.nan
+    reading = readings.read_interventions(replace(runs, interventions=frame))
+    assert "nan" not in reading.text and "All layers at once" not in reading.text
+
+
+def test_where_all_runs_diverged_no_schema_is_blamed(runs):
+    lost = replace(runs, runs=runs.runs.assign(status="diverged"))
+    for read in (readings.read_spectral, readings.read_traces, readings.read_ties):
+        text = " ".join(read(lost))
+        assert "schema" not in text and "procedural faces only" not in text
+        assert "No run is done" in text
 
 
 def test_the_sign_is_said_to_matter_where_it_does(runs):

@@ -39,6 +39,16 @@ def test_every_published_file_and_column_is_explained():
         assert tuple(meanings.COLUMNS[f"{name}.csv"]) == columns
 
 
+def test_every_low_and_high_is_explained_at_its_table():
+    assert "are the ends of a 95 % interval" not in PUBLISHED_PAGE.read_text()
+    found = set()
+    for path in PUBLISHED_PAGE.parent.glob("*/tables/*.csv"):
+        columns = path.read_text().partition("\n")[0].split(",")
+        found |= {path.name} if any(c.endswith("low") for c in columns) else set()
+    for name in {*found, "blog.csv", "score_agreement.csv"}:
+        assert "`low` and `high`" in meanings.TABLE_FILES[name], name
+
+
 @pytest.mark.parametrize("page", [readme.README, PUBLISHED_PAGE], ids=lambda path: path.name)
 def test_every_link_and_image_resolves(page):
     targets = re.findall(r"\]\(([^)#]+)\)", page.read_text())

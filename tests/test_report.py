@@ -73,7 +73,7 @@ def test_templates_are_small_and_hold_no_outputs(path):
     book = nbformat.read(path, as_version=4)
     nbformat.validate(book)
     code = [cell for cell in book.cells if cell.cell_type == "code"]
-    assert len(book.cells) <= 13  # nine questions and what stands before them
+    assert len(book.cells) <= 14  # nine questions, what stands before them, the arms' spread
     assert all(not cell.outputs and cell.execution_count is None for cell in code)
     assert all(len(cell.source.splitlines()) <= 12 for cell in code)
     tagged = [cell for cell in code if "parameters" in cell.metadata.get("tags", [])]
@@ -110,6 +110,7 @@ def test_tables_and_figures_are_written(ablation):
     assert {path.name for path in (ablation / "tables").iterdir()} == {
         "alpha_reach.csv",
         "answers.csv",
+        "arm_spreads.csv",
         "attention.csv",
         "best_and_last.csv",
         "blog.csv",
@@ -256,7 +257,7 @@ def test_answers_are_linked_to_what_is_there(tmp_path, monkeypatch):
         readings.Answer("Can it?", "Yes", "**Much** of it.", 3, "comparison", "summary.csv"),
         readings.Answer("And <this>?", "Open", "Seeds.", 0, "alpha", "last_alphas.csv"),
     ]
-    monkeypatch.setattr(readings, "answers", lambda runs, known: answers)
+    monkeypatch.setattr(readings, "answers", lambda runs, known, rows: answers)
     folder = make_ablation(tmp_path, arms={"fagan": ARMS["fagan"]}, seeds=1, grids=0)
     (folder / "analysis").mkdir()
     book = new_notebook(cells=[new_markdown_cell("# Which?")])
@@ -268,6 +269,7 @@ def test_answers_are_linked_to_what_is_there(tmp_path, monkeypatch):
     assert not {"alpha.html", "tables/last_alphas.csv"} & set(page.links)
     assert "And &lt;this&gt;?" in page.text and "<strong>Much</strong>" in page.text
     assert "n = 3 ·" in page.text and "open" in page.text
+    assert "Nothing is compared. No two arms here share two finished seeds." in page.text
 
 
 def test_report_without_analyses(tmp_path):

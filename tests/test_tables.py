@@ -1,6 +1,5 @@
 """Seed statistics: closed forms, known values, and what happens to runs that are not done."""
 
-import itertools
 import json
 from dataclasses import replace
 
@@ -8,6 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from records_factory import ARMS, FLOOR, final_score, make_ablation
+from scipy import stats
 
 from fagan import readings, tables
 from fagan.records import load_runs
@@ -18,6 +18,17 @@ def runs(tmp_path_factory):
     results = tmp_path_factory.mktemp("tables")
     make_ablation(results, grids=0)
     return load_runs("tiny", results)
+
+
+@pytest.fixture(scope="module")
+def many_seeds(tmp_path_factory):
+    """Four arms of three finished seeds, the best two ten apart."""
+    results = tmp_path_factory.mktemp("many_seeds")
+    make_ablation(results, diverged=(), unfinished=(), not_begun=(), grids=0)
+    runs = load_runs("tiny", results)
+    noise = np.random.default_rng(4).normal(0, 1.2, len(runs.runs))
+    far = np.where(runs.runs["arm"] == "fagan", -6, 0)
+    return replace(runs, runs=runs.runs.assign(fd_lite0=runs.runs["fd_lite0"] + noise + far))
 
 
 @pytest.fixture(scope="module")
@@ -40,22 +51,42 @@ def empty(tmp_path_factory):
         ([], "no seed", np.nan, np.nan),
         ([3.0], "one seed", np.nan, np.nan),
         ([3.0, 1.0], "range", 1, 3),
-        ([3.0, 1.0, 2.0], "range", 1, 3),
         ([3.0, np.nan, None, np.inf, 1.0], "range", 1, 3),
-        ([2.0] * 6, "bootstrap", 2, 2),
+        ([2.0] * 6, "Student", 2, 2),
+        ([2.0] * 12, "bootstrap", 2, 2),
     ],
 )
 def test_interval_of_few_values(values, method, low, high):
-    interval = tables.bootstrap_interval(values)
+    interval = tables.mean_interval(values)
     assert interval.method == method
     assert (interval.low, interval.high) == pytest.approx((low, high), nan_ok=True)
 
 
-def test_bootstrap_is_that_of_all_resamples():
-    values = [1.0, 2.0, 4.0, 8.0, 16.0]
-    means = [np.mean(drawn) for drawn in itertools.product(values, repeat=5)]
-    interval = tables.bootstrap_interval(values)
-    assert interval.method == "bootstrap" and interval.n == 5
+@pytest.mark.parametrize("n", [3, 4, 9])
+def test_the_interval_of_three_to_nine_values_is_students(n):
+    values = np.random.default_rng(n).normal(5, 2, n)
+    interval = tables.mean_interval(values, confidence=0.9)
+    known = stats.t.interval(0.9, n - 1, loc=values.mean(), scale=stats.sem(values))
+    assert (interval.low, interval.high) == pytest.approx(known) and interval.n == n
+
+
+def test_the_bootstrap_of_few_values_would_hold_the_mean_too_rarely():
+    """Why it begins at ten: its coverage of draws from a normal distribution."""
+    rng, held = np.random.default_rng(0), {}
+    for n in (4, 8):
+        draws = rng.normal(size=(600, n))
+        picked = rng.integers(n, size=(600, 600, n))
+        means = np.take_along_axis(draws[:, None], picked, axis=2).mean(2)
+        low, high = np.percentile(means, [2.5, 97.5], axis=1)
+        held[n] = ((low < 0) & (0 < high)).mean()
+    assert held[4] == pytest.approx(0.79, abs=0.05) and held[8] == pytest.approx(0.88, abs=0.04)
+
+
+def test_bootstrap_is_that_of_resamples():
+    values = 2.0 ** np.arange(10)
+    means = np.random.default_rng(3).choice(values, (100_000, 10)).mean(1)
+    interval = tables.mean_interval(values)
+    assert interval.method == "bootstrap" and interval.n == 10
     assert [interval.low, interval.high] == pytest.approx(
         np.percentile(means, [2.5, 97.5]), rel=0.05
     )
@@ -63,18 +94,20 @@ def test_bootstrap_is_that_of_all_resamples():
 
 def test_bootstrap_of_many_is_the_normal_one():
     values = np.random.default_rng(1).normal(10, 3, 400)
-    interval = tables.bootstrap_interval(values, confidence=0.9)
+    interval = tables.mean_interval(values, confidence=0.9)
     half = 1.645 * values.std() / 20
     assert (interval.low, interval.high) == pytest.approx(
         (values.mean() - half, values.mean() + half), abs=0.05
     )
-    assert interval == tables.bootstrap_interval(values, confidence=0.9)
+    assert interval == tables.mean_interval(values, confidence=0.9)
 
 
-def test_range_is_where_the_bootstrap_says_the_same():
-    # at 80 % three values are enough for the tail of 1/27 to fall outside
-    assert tables.bootstrap_interval([1, 2, 3], confidence=0.8).method == "bootstrap"
-    assert tables.bootstrap_interval([1, 2, 3], confidence=0.95).method == "range"
+def test_the_heading_of_an_interval_names_its_method(runs):
+    table = tables.summary(runs)
+    three = table[table["n"] == 3]
+    assert set(three["interval"]) == {"Student"}
+    assert "95 % (Student)" in tables.present(three)
+    assert "range" in tables.present(table[table["n"] == 2])
 
 
 # Tables
@@ -101,9 +134,11 @@ def test_a_diverged_run_has_no_final_score_even_where_one_was_recorded(runs):
 def test_summary_against_closed_forms(runs):
     table = tables.summary(runs).set_index("arm")
     assert list(table.index) == list(ARMS)
-    assert list(table.loc["fagan", ["n", "done", "runs", "interval"]]) == [3, 3, 3, "range"]
+    assert list(table.loc["fagan", ["n", "done", "runs", "interval"]]) == [3, 3, 3, "Student"]
     assert table.loc["fagan", "fd_lite0"] == 71  # of 70, 74 and 69
-    assert list(table.loc["fagan", ["fd_lite0_low", "fd_lite0_high"]]) == [69, 74]
+    assert list(table.loc["fagan", ["fd_lite0_min", "fd_lite0_max"]]) == [69, 74]
+    known = stats.t.interval(0.95, 2, loc=71, scale=stats.sem([70, 74, 69]))
+    assert table.loc["fagan", ["fd_lite0_low", "fd_lite0_high"]].tolist() == pytest.approx(known)
     assert list(table.loc["sagan", ["n", "diverged", "fd_lite0"]]) == [2, 1, 83]
     assert np.isnan(table.loc["sagan", "seed 2"])
     row = table.loc["fagan-relativistic"]
@@ -239,13 +274,30 @@ def test_sentences_say_n_and_do_not_decide_on_overlap(runs):
     assert "over 3 seeds (70.0, 74.0, 69.0)" in scores.text
     assert f"3.4 times the floor of {FLOOR['final']:.1f}" in scores.text
     assert scores.text.endswith("a single seed settles no order.")
+
+
+def test_the_order_of_the_best_two_is_decided_by_an_interval_and_not_by_overlap(runs):
     frame = runs.runs[runs.runs["arm"].isin(["sagan", "fagan"])]
     two = replace(runs, runs=frame, arms=("sagan", "fagan"))
-    assert readings.read_scores(two).text.endswith("their seeds do not overlap.")
-    near = replace(
-        two, runs=frame.assign(fd_lite0=frame["fd_lite0"].where(frame.arm == "fagan", 72))
-    )
-    assert "overlap, so the order of the two is not settled" in readings.read_scores(near).text
+    # 70, 74 and 69 lie below 80 and 86, and two differences of -10 and -12 show nothing
+    reading = readings.read_scores(two)
+    assert reading.claim.endswith("not clearly below SAGAN")
+    assert "overlap" not in reading.text
+    row = tables.contrasts(tables.final_scores(two), [("fagan", "sagan")], 1).iloc[0]
+    assert not row["called"] and tables.span(row["low"], row["high"]) in reading.text
+    apart = frame["fd_lite0"].where(frame.arm == "fagan", frame["fd_lite0"] + 500)
+    reading = readings.read_scores(replace(two, runs=frame.assign(fd_lite0=apart)))
+    assert reading.claim.endswith("71.0, below SAGAN")
+
+
+def test_the_pair_of_the_best_two_was_chosen_so_all_pairs_are_corrected_for(many_seeds):
+    reading = readings.read_scores(many_seeds)
+    assert "corrected for all 6 pairs of arms" in reading.text
+    scores = tables.final_scores(many_seeds)
+    row = tables.contrasts(scores, [("fagan", "fagan-relativistic")], 6).iloc[0]
+    assert tables.span(row["low"], row["high"]) in reading.text
+    assert row["called"] and not row["alone"]
+    assert reading.claim.endswith("below FAGAN relativistic if all arms spread alike")
 
 
 def test_differences_say_what_was_called_and_what_could_have_been_seen(runs):
@@ -253,7 +305,14 @@ def test_differences_say_what_was_called_and_what_could_have_been_seen(runs):
     reading = readings.read_differences(table, runs.labels)
     rows = table.set_index("arm")
     assert list(rows["called"]) == [True, True, False]
-    assert reading.claim == "At equal seeds FAGAN is below SAGAN and DCGAN is above SAGAN"
+    # two differences each: neither stands without the other arms' spread
+    assert not rows["alone"].any() and reading.claim == (
+        "At equal seeds FAGAN is below SAGAN and DCGAN is above SAGAN, if all arms spread alike"
+    )
+    one = table.assign(alone=table["arm"] == "fagan")
+    assert readings.read_differences(one, runs.labels).claim == (
+        "At equal seeds FAGAN is below SAGAN; DCGAN is above SAGAN, if all arms spread alike"
+    )
     low, high = rows.loc["fagan", ["corrected_low", "corrected_high"]]
     assert f"FAGAN \u221211.0 {tables.span(low, high)}, n = 2" in reading.text
     assert "corrected for 2 comparisons" in reading.text
@@ -270,7 +329,10 @@ def test_no_difference_is_said_with_what_could_have_been_seen(runs):
     reading = readings.read_differences(table, runs.labels)
     assert not table["called"].any() and reading.claim == "No arm is shown to differ from SAGAN"
     seen = tables.number(table["detectable"].max())
-    assert f"no difference was found, and n = 2 could have seen one of {seen}." in reading.text
+    assert f"no difference was found, and n = 2 could have seen one of {seen}: " in reading.text
+    row = table.loc[table["detectable"].idxmax()]
+    assert f"difference {tables.number(row['sd'])}, {row['df']} degrees of freedom" in reading.text
+    assert "would be called in 80 % of such ablations" in reading.text
     assert table["detectable"].max() > table["mean"].abs().max()
 
 

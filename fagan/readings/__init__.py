@@ -15,6 +15,7 @@ from fagan.readings.answers import (
     overview,
     recorded_answers,
 )
+from fagan.readings.effects import read_spreads
 from fagan.readings.instruments import (
     read_interventions,
     read_sign_use,
@@ -50,6 +51,7 @@ from fagan.readings.studies import (
     read_missing,
     read_outside,
 )
+from fagan.readings.verdicts import read_corrections
 
 __all__ = [
     "NOTHING",
@@ -70,6 +72,7 @@ __all__ = [
     "read_agreement",
     "read_coherence_test",
     "read_conditions",
+    "read_corrections",
     "read_cost",
     "read_curves",
     "read_degradations",
@@ -93,6 +96,7 @@ __all__ = [
     "read_sign_use",
     "read_signs",
     "read_spectral",
+    "read_spreads",
     "read_status",
     "read_ties",
     "read_traces",

@@ -15,10 +15,10 @@ class Answer:
     """A question, what this ablation says to it, and where that can be checked.
 
     question: of the blog or the paper. answer: a few words. evidence: sentences with n and an
-    interval, or what it would take. n: the fewest seeds that a comparison rests on (runs, where one
-    network is changed after its training), 0 where the question is open. page: an analysis
-    notebook's stem. table: the file under tables/ that holds its numbers. interval: of the first
-    comparison, with its name.
+    interval, or what it would take. n: the fewest seeds that a comparison rests on, 0 where the
+    question is open. page: an analysis notebook's stem. table: the file under tables/ that holds
+    its numbers. interval: of the first comparison that is called, else of the first, with its
+    name, its measure and its unit.
     """
 
     question: str
@@ -30,13 +30,16 @@ class Answer:
     interval: str = ""
 
 
-def answers(runs: Runs, known: pd.DataFrame | None = None) -> list[Answer]:
+def answers(
+    runs: Runs, known: pd.DataFrame | None = None, rows: pd.DataFrame | None = None
+) -> list[Answer]:
     """Every question of the blog, in the order of the page.
 
-    known: `ablations.known_arms`, from which an open question says what would answer it. Tables
-    that other pages write (receptive fields, samples in train mode) are read where they are.
+    known: `ablations.known_arms`, from which an open question says what would answer it. rows:
+    `tables.comparisons`, where it is at hand. Tables that other pages write (receptive fields,
+    samples in train mode) are read where they are.
     """
-    page = Page(runs, comparisons(runs), known)
+    page = Page(runs, comparisons(runs) if rows is None else rows, known)
     found = []
     for question in QUESTIONS:
         said = question.answer(page)
@@ -84,4 +87,4 @@ def body(answer: Answer) -> str:
 def overview(found: list[Answer]) -> pd.DataFrame:
     """The table at the top of the page."""
     rows = [(a.question, a.answer, a.n or DASH, a.interval or DASH, a.page) for a in found]
-    return pd.DataFrame(rows, columns=["question", "answer", "n", "first interval", "page"])
+    return pd.DataFrame(rows, columns=["question", "answer", "n", "interval", "page"])

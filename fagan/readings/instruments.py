@@ -2,7 +2,7 @@
 
 import pandas as pd
 
-from fagan.readings.reading import Reading, percent
+from fagan.readings.reading import NOTHING, Reading, percent
 from fagan.records import Runs
 from fagan.tables import (
     EVERY,
@@ -18,6 +18,7 @@ from fagan.tables import (
 
 # Shares of the distance without preference, and of log M, below which a layer is said to prefer.
 NEARER, SHARPER = 0.9, 0.9
+SHOWN = 4  # layers that a sentence names one by one
 
 
 def read_traces(runs: Runs) -> Reading:
@@ -25,6 +26,8 @@ def read_traces(runs: Runs) -> Reading:
     table = last_instruments(runs)
     if table.empty:
         why = "No finished run recorded its attention; records of schema 1 never do."
+        if _none_done(runs):
+            why = NOTHING.claim + "."
         return Reading("No attention was recorded", why)
     near = table[table["distance"] < NEARER * table["uniform_distance"]]
     sharp = table[table["entropy_share"] < SHARPER]
@@ -51,25 +54,38 @@ def read_interventions(runs: Runs) -> Reading:
     if single.empty:
         why = "No finished run has a gate that was set by hand."
         return Reading("No layer was tried without its attention", why)
-    used = single[single["rises"] == single["n"]].sort_values("relative", ascending=False)
-    names = "; ".join(f"{_name(row)} ({_signed(row)})" for _, row in used.head(4).iterrows())
-    most = every.loc[every["relative"].idxmax()]
+    tried = single[single["n"] > 1]
+    used = tried[tried["rises"] == tried["n"]].sort_values("relative", ascending=False)
+    falls = int((tried["falls"] == tried["n"]).sum())
+    names = "; ".join(f"{_name(row)} ({_signed(row)})" for _, row in used.head(SHOWN).iterrows())
+    more = f"; and {len(used) - SHOWN} more" if len(used) > SHOWN else ""
     text = (
         f"A layer counts as used where FD-Lite0 rises by more than {percent(NOTICED)} in every "
-        f"finished seed once its alpha is 0: {names or 'none does'}. All layers at once: most in "
-        f"{most['label']}, {_signed(most)}. "
+        f"finished seed, two at least, once its alpha is 0: {names or 'none does'}{more}. As a "
+        f"control: in {falls} of {len(tried)} it falls by as much in every seed. "
+        f"{_most(every, 'idxmax', 'All layers at once: most in')}"
     )
+    if len(single) > len(tried):
+        text += f"Not counted, with one finished seed: {len(single) - len(tried)}. "
     opened = table[(table["intervention"] == "alpha = 1") & (table["layer"] == EVERY)]
-    if opened["mean"].notna().any():
-        least = opened.loc[opened["relative"].idxmin()]
-        text += f"Attention alone everywhere costs least in {least['label']}, {_signed(least)}. "
+    text += _most(opened, "idxmin", "Attention alone everywhere costs least in")
     text += (
         f"Each score is of {count(table['n_fake'].max())} images from the same latents, "
         f"{_seeds(closed)}. Batch norm keeps the statistics of the trained network, so a large "
         "rise says that a layer is used, not that a network trained without it would be as bad."
     )
-    claim = f"{len(used)} of {len(single)} generator layers use their attention"
-    return Reading(claim, text)
+    if tried.empty:
+        return Reading("One seed says of no layer that its attention is used", text)
+    return Reading(f"{len(used)} of {len(tried)} generator layers use their attention", text)
+
+
+def _most(table: pd.DataFrame, which: str, words: str) -> str:
+    """The arm whose score changes most or least; nothing where no change is known."""
+    known = table[table["relative"].notna()]
+    if known.empty:
+        return ""
+    row = known.loc[getattr(known["relative"], which)()]
+    return f"{words} {row['label']}, {_signed(row)}. "
 
 
 def read_sign_use(runs: Runs, flips: pd.DataFrame) -> Reading:
@@ -120,7 +136,8 @@ def read_spectral(runs: Runs) -> Reading:
     """How large the weights became that no spectral norm holds."""
     table = last_spectral(runs)
     if table.empty:
-        return Reading("No spectral norm was recorded", "Records of schema 1 hold none.")
+        why = f"{NOTHING.claim}." if _none_done(runs) else "Records of schema 1 hold none."
+        return Reading("No spectral norm of a finished run was recorded", why)
     made = table[table["role"].isin(["query", "key"])]
     if made.empty:
         top = table.loc[table["max"].idxmax()]
@@ -141,6 +158,10 @@ def read_spectral(runs: Runs) -> Reading:
             )
     text += f"A weight under spectral norm stays at 1. Of {_seeds(table)}."
     return Reading(f"The largest query or key ends at a norm of {number(top['max'])}", text)
+
+
+def _none_done(runs: Runs) -> bool:
+    return not (runs.runs["status"] == "done").any()
 
 
 def _name(row: pd.Series) -> str:

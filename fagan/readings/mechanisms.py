@@ -1,12 +1,26 @@
 """The questions about what is inside the networks: gates, joins, fields, low maps, defects."""
 
+import pandas as pd
+
 from fagan.readings.alphas import read_reach, read_signs
+from fagan.readings.effects import signed, tally
 from fagan.readings.reading import percent
-from fagan.readings.scores import signed
 from fagan.readings.studies import NO_WEIGHTS, read_fields
-from fagan.readings.verdicts import OPEN, Page, Said, better, capital, clean, missing, said, verdict
+from fagan.readings.verdicts import (
+    Page,
+    Said,
+    better,
+    capital,
+    clean,
+    left_out,
+    missing,
+    said,
+    unanswered,
+    verdict,
+)
 from fagan.tables import (
     CHANGE,
+    arm_changes,
     batch_norm_pairs,
     concat_pairs,
     gate_pairs,
@@ -24,16 +38,47 @@ def gates(page: Page) -> Said:
     closed = page.of("gates", measure=CHANGE)
     reach, signs = read_reach(page.runs), read_signs(page.runs)
     evidence = [f"{reach.claim}.", f"{signs.claim}: {signs.text}", _rest(page), _energy(page)]
-    evidence.append(verdict(closed, "change of FD in %"))
-    evidence.append(verdict(page.of("gates", "gate"), "other gates against one learned from 0"))
+    other = page.of("gates", "gate")
+    evidence += _changed(page, "gates")
+    evidence.append(verdict(other, "other gates against one learned from 0"))
+    evidence.append(left_out(page, "gates"))
     evidence.append(missing(page, (gate_pairs, "a frozen gate or one per channel")))
+    beside = f"; other gates than one learned from 0 score {tally(other)}"
+    beside = beside if other["called"].any() else ""
     if closed.empty:
-        return Said("No finished run has a gate to read", clean(evidence))
+        few = "Gates were closed at a single seed, which shows no spread"
+        none = "No finished run has a gate to read"
+        answer = few if _tried(page, "gates") else none
+        if other.empty:
+            return Said(answer, clean(evidence))
+        return said(answer + beside, evidence, other)
     kinds = [
-        f"{row['subject'].partition('(')[2].rstrip(')')} {_percents(row)}"
+        f"{row['subject'].removeprefix('all gates of ')} {_percents(row)}"
         for row in closed.to_dict("records")
     ]
-    return said(f"FD with all of them closed: {', '.join(kinds)}", evidence, closed)
+    answer = f"FD with all gates closed: {', '.join(kinds)}{beside}"
+    return said(answer, evidence, pd.concat([closed, other]))
+
+
+def _tried(page: Page, question: str) -> bool:
+    changes = arm_changes(page.runs)
+    return bool((changes["question"] == question).any())
+
+
+def _changed(page: Page, question: str) -> list[str]:
+    """The mean over arms of a change in one network, and every arm's own beside it."""
+    rows, changes = page.of(question, measure=CHANGE), arm_changes(page.runs)
+    changes, parts = changes[changes["question"] == question], []
+    for subject, own in changes.groupby("subject", sort=False):
+        each = ", ".join(
+            f"{arm.label} {signed(arm.mean)} %{'' if arm.pooled else ' (not in the mean)'}"
+            for arm in own.itertuples()
+        )
+        parts.append(f"{subject}: {each}")
+    words = f"Every arm's own mean: {'; '.join(parts)}." if parts else ""
+    if len(changes) and not changes["pooled"].all():
+        words += " Not in a mean are arms that lost a seed which the others have."
+    return [verdict(rows, "change of FD, mean over the arms within each seed"), words]
 
 
 def _percents(row: dict) -> str:
@@ -67,8 +112,10 @@ def concatenation(page: Page) -> Said:
     rows = page.of("concatenation")
     if rows.empty:
         lacks = (concat_pairs, "concatenated paths against a gate")
-        return Said(OPEN + "concatenates its paths", [missing(page, lacks)])
-    return said(better(rows, "Concatenating"), [verdict(rows, "concatenated")], rows)
+        why = unanswered(page, "concatenation", "concatenates its paths")
+        return Said(why, clean([left_out(page, "concatenation"), missing(page, lacks)]))
+    evidence = [verdict(rows, "concatenated"), left_out(page, "concatenation")]
+    return said(better(rows, "Concatenating"), evidence, rows)
 
 
 def receptive_fields(page: Page) -> Said:
@@ -91,26 +138,33 @@ def receptive_fields(page: Page) -> Said:
 def low_resolution(page: Page) -> Said:
     closed = page.of("low resolution", measure=CHANGE)
     trained = page.of("low resolution", "trained without")
-    evidence = [verdict(closed, "change of FD in %")]
+    evidence = _changed(page, "low resolution")
     evidence.append(verdict(trained, "trained with it, against convolutions there"))
+    evidence.append(left_out(page, "low resolution"))
     evidence.append(missing(page, (low_pairs, "the same network trained without it")))
+    parts = []
+    if len(closed):
+        used = [
+            f"{row['subject'].removeprefix('alpha of ').removesuffix(' set to 0')} {_percents(row)}"
+            for row in closed.to_dict("records")
+        ]
+        parts.append(f"FD with it closed: {', '.join(used)}")
+    elif _tried(page, "low resolution"):
+        parts.append("Gates there were closed at a single seed, which shows no spread")
+    if len(trained) and (trained["called"].any() or not parts):
+        parts.append(better(trained, "attending there"))
     if closed.empty and trained.empty:
-        return Said(OPEN + "attends there", clean(evidence))
-    used = [
-        f"{row['subject'].removeprefix('alpha of ').removesuffix(' set to 0')} {_percents(row)}"
-        for row in closed.to_dict("records")
-    ]
-    answer = better(trained, "Attending there")
-    if used:
-        answer = f"FD with it closed: {', '.join(used)}"
-    return said(answer, evidence, closed if len(closed) else trained)
+        why = [*parts, unanswered(page, "low resolution", "attends there")]
+        return Said(why[0], clean(evidence))
+    return said(capital("; ".join(parts)), evidence, pd.concat([closed, trained]))
 
 
 def released(page: Page) -> Said:
     evidence = [
-        verdict(page.of("released", "samples in train mode"), "change of FD in %"),
+        *_changed(page, "released"),
         verdict(page.of("released", "spectral norm"), "its spectral norm"),
         verdict(page.of("released", "batch norm in D"), "batch norm in D"),
+        left_out(page, "released"),
         _norms(page),
         missing(
             page,
@@ -120,14 +174,24 @@ def released(page: Page) -> Said:
     ]
     rows = page.of("released")
     if rows.empty:
-        return Said(OPEN + "has them, or weights to sample", clean(evidence))
-    short = [
-        f"{subject} {signed(own['mean'].iloc[0])}{' %' if own['measure'].iloc[0] == CHANGE else ''}"
-        if own["called"].any()
-        else f"{subject}: no difference shown"
-        for subject, own in rows.groupby("subject", sort=False)
-    ]
+        why = unanswered(page, "released", "has them, or weights to sample")
+        if _tried(page, "released"):
+            why = "Samples in train mode were drawn at a single seed, which shows no spread"
+        return Said(why, clean(evidence))
+    short = [_short(subject, own) for subject, own in rows.groupby("subject", sort=False)]
     return said(capital("; ".join(short)), evidence, rows)
+
+
+def _short(subject: str, rows: pd.DataFrame) -> str:
+    """What a defect does, in a few words."""
+    if not rows["called"].any():
+        return f"{subject}: no difference shown"
+    row = rows[rows["called"]].iloc[0]
+    if row["measure"] == CHANGE:
+        return f"{subject} {signed(row['mean'])} %"
+    first = f" ({row['label']} {signed(row['mean'])})" if len(rows) > 1 else ""
+    amount = f" {signed(row['mean'])}," if len(rows) == 1 else ""
+    return f"{subject}{amount} {tally(rows)}{first}"
 
 
 def _norms(page: Page) -> str:

@@ -3,6 +3,10 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import numpy as np
+import pandas as pd
+
+from fagan.readings.effects import conditional, counted, listed, tally
 from fagan.readings.mechanisms import (
     concatenation,
     gates,
@@ -17,13 +21,15 @@ from fagan.readings.verdicts import (
     Said,
     capital,
     clean,
-    listed,
+    left_out,
     missing,
     paired,
     said,
+    unanswered,
     verdict,
 )
 from fagan.tables import (
+    ENOUGH,
     FD,
     LATE,
     MINUS,
@@ -31,6 +37,8 @@ from fagan.tables import (
     WOBBLE,
     arm_configs,
     count,
+    equal_seconds,
+    equal_size,
     full_pairs,
     kernel_pairs,
     number,
@@ -40,6 +48,7 @@ from fagan.tables import (
     sized_kernel_pairs,
     stability_by_arm,
 )
+from fagan.tables.variants import EQUAL_SIZE, Pair
 
 
 @dataclass(frozen=True)
@@ -56,6 +65,7 @@ def kernels(page: Page) -> Said:
         verdict(page.of("kernels", subject), subject)
         for subject in ("equal width", "equal parameters")
     ]
+    evidence.append(left_out(page, "kernels"))
     evidence.append(
         missing(
             page,
@@ -65,54 +75,67 @@ def kernels(page: Page) -> Said:
     )
     if rows.empty:
         sizes = sorted({int(k) for k in arm_configs(page.runs)["kernel_size"]})
-        evidence.insert(0, f"Full attention has one kernel here, of {listed(sizes)}.")
-        return Said(OPEN + "has another kernel size", clean(evidence))
+        if len(sizes) == 1:
+            evidence.insert(0, f"Full attention has one kernel here, of {sizes[0]}.")
+        return Said(unanswered(page, "kernels", "has another kernel size"), clean(evidence))
     evidence.insert(0, "Convolution and attention of a layer share the kernel size.")
-    calls = rows[rows["called"]]
-    answer = f"No kernel size is shown to matter, in {len(rows)} comparisons"
-    if len(calls):
-        better, worse = int((calls["mean"] < 0).sum()), int((calls["mean"] > 0).sum())
-        answer = (
-            f"Kernels above the smallest score better in {better} of {len(rows)} comparisons, "
-            f"worse in {worse}"
-        )
+    answer = f"No kernel size is shown to matter, in {counted(len(rows), 'comparison')}"
+    if rows["called"].any():
+        answer = f"Kernels above the smallest score {tally(rows)}"
     return said(answer, evidence, rows)
 
 
 def one_layer(page: Page) -> Said:
     steps, soon = page.of("one layer", measure=FD), page.of("one layer", measure=SOON)
     if steps.empty:
-        return Said(
-            OPEN + "is of full attention alone",
-            [missing(page, (pure_pairs, "a network of full attention alone"))],
-        )
+        lacks = missing(page, (pure_pairs, "a network of full attention alone"))
+        why = unanswered(page, "one layer", "is of full attention alone")
+        return Said(why, clean([left_out(page, "one layer"), lacks]))
     evidence = [verdict(steps, "equal steps"), _images(page), verdict(soon, "equal seconds")]
-    if len(soon):
-        made = count(page.runs.runs["n_track"].max())
-        evidence.append(
-            f"A score after so many seconds is one along the curve, of {made} images; an "
-            "arm's speed is the 90th percentile of its log steps, as other work only slows it."
-        )
-    sizes = arm_configs(page.runs)["parameters"]
-    ratios = [
-        f"{page.runs.labels[other]} {percent(sizes[other] / sizes[arm])}"
-        for arm, other in paired(steps)
-    ]
-    evidence.append(f"Parameters of the controls, of its own: {', '.join(ratios)}.")
+    evidence += [_seconds(page, soon), left_out(page, "one layer"), _sizes(page, paired(steps))]
     where = [
         f"at equal {unit} {_direction(rows)}"
         for unit, rows in (("steps", steps), ("seconds", soon))
         if len(rows)
     ]
-    return said(capital("; ".join(where)), evidence, steps)
+    return said(capital("; ".join(where)), evidence, page.of("one layer"))
 
 
-def _direction(rows) -> str:
+def _seconds(page: Page, soon: pd.DataFrame) -> str:
+    """What a score at equal seconds is, and how much of it is no measurement."""
+    if soon.empty:
+        return ""
+    values = pd.concat([frame for _, frame in equal_seconds(page.runs, paired(soon))])
+    values = values[values["value"].notna()]
+    made = count(page.runs.runs["n_track"].max())
+    return (
+        f"A score after so many seconds is one along the curve, of {made} images, a line between "
+        f"two evaluations. Of the {len(values)} behind these differences "
+        f"{int(values['early'].sum())} lie before a run's second evaluation, so between an "
+        f"untrained network's score and the first measured one, and {int(values['ended'].sum())} "
+        "are a run's last score because it ended earlier. The spread is the pair's own, as arms "
+        "that are met early in training spread more. An arm's speed is the 90th percentile of its "
+        "log steps, as other work only slows it."
+    )
+
+
+def _sizes(page: Page, pairs: list[Pair]) -> str:
+    """How large the controls are, where that was recorded."""
+    sizes = arm_configs(page.runs)["parameters"]
+    ratios = [
+        f"{page.runs.labels[other]} {percent(sizes[other] / sizes[arm])}"
+        for arm, other in pairs
+        if np.isfinite([sizes[arm], sizes[other]]).all()
+    ]
+    return f"Parameters of the controls, of its own: {', '.join(ratios)}." if ratios else ""
+
+
+def _direction(rows: pd.DataFrame) -> str:
     """Below or above which baselines, in a few words."""
     called = rows[rows["called"]]
-    names = called["label"].map(lambda label: label.partition(" \N{MINUS SIGN} ")[2])
+    names = called["label"].map(lambda label: label.partition(f" {MINUS} ")[2])
     parts = [
-        f"{word} than {listed(names[side])}"
+        f"{word} than {listed(names[side])}{conditional(called[side])}"
         for word, side in (("better", called["mean"] < 0), ("worse", called["mean"] > 0))
         if side.any()
     ]
@@ -127,34 +150,70 @@ def _images(page: Page) -> str:
 
 
 def steadier(page: Page) -> Said:
-    wobble = page.of("stability", measure=WOBBLE)
-    final = page.of("stability", measure=FD)
-    if final.empty:
+    pairs = relativistic_pairs(arm_configs(page.runs))
+    if not pairs:
         lacks = (relativistic_pairs, "a relativistic loss and its plain")
-        return Said(OPEN + "has a relativistic loss", [missing(page, lacks)])
+        return Said(OPEN + "has a relativistic loss", clean([missing(page, lacks)]))
+    wobble = page.of("stability", measure=WOBBLE)
     table = stability_by_arm(page.runs).set_index("arm")
     evidence = [
-        f"Stable is called what wobbles little: the standard deviation of FD-Lite0 about its own "
+        "Stable is called what wobbles little: the standard deviation of FD-Lite0 about its own "
         f"trend over the last {percent(LATE)} of the steps.",
-        verdict(wobble, "wobble, in % of FD"),
-        verdict(final, "final FD-Lite0"),
+        _evaluations(table, pairs),
+        verdict(wobble, "wobble, of FD"),
+        verdict(page.of("stability", measure=FD), "final FD-Lite0, which is no steadiness"),
+        left_out(page, "stability"),
+        *(_diverged(table.loc[arm], table.loc[other]) for arm, other in pairs),
     ]
-    for arm, other in paired(final):
-        one, two = table.loc[arm], table.loc[other]
-        evidence.append(
-            f"Diverged: {one['diverged']} of {one['runs']} runs of {one['label']}, "
-            f"{two['diverged']} of {two['runs']} of {two['label']}; worst seeds "
-            f"{number(one['worst'])} and {number(two['worst'])}; late deviation of the generator's "
-            f"loss {number(one['loss_g_sd'], 2)} and {number(two['loss_g_sd'], 2)}, of the "
-            f"discriminator's {number(one['loss_d_sd'], 2)} and {number(two['loss_d_sd'], 2)} "
-            "(two losses have two scales; `tables/stability.csv`)."
-        )
-    called = wobble[wobble["called"]]
+    lost = _lost(table, pairs)
+    if wobble.empty:
+        few = table.loc[[arm for pair in pairs for arm in pair], "evaluations"].min() < ENOUGH
+        answer = "Not measured" if few else unanswered(page, "stability", "")
+        return Said(f"{lost}; {answer[0].lower()}{answer[1:]}" if lost else answer, clean(evidence))
     answer = "Not shown to be stabler"
-    if len(called):
-        less = int((called["mean"] < 0).sum())
-        answer = f"Stabler in {less} of {len(wobble)} pairs, by the wobble of its score"
-    return said(answer, evidence, wobble if len(wobble) else final)
+    if wobble["called"].any():
+        answer = f"{capital(tally(wobble, 'stabler', 'less stable'))}, by the wobble of its score"
+    return said(f"{lost}; {answer.lower()}" if lost else answer, evidence, wobble)
+
+
+def _evaluations(table: pd.DataFrame, pairs: list[Pair]) -> str:
+    """How many evaluations a deviation from a trend is of."""
+    found = table.loc[[arm for pair in pairs for arm in pair], "evaluations"].dropna()
+    if found.empty:
+        return ""
+    low, high = int(found.min()), int(found.max())
+    of = counted(low, "evaluation") if low == high else f"{low} to {high} evaluations"
+    if low < ENOUGH:
+        return f"Not measured{'' if low == high else ' of all'}: {of}, {ENOUGH} are needed."
+    return f"A run has {of} there."
+
+
+def _diverged(one: pd.Series, other: pd.Series) -> str:
+    """What a mean over the finished runs leaves out."""
+    text = (
+        f"Diverged: {one['diverged']} of {one['runs']} runs of {one['label']}, "
+        f"{other['diverged']} of {other['runs']} of {other['label']}"
+    )
+    if np.isfinite([one["worst"], other["worst"]]).all():
+        text += (
+            f"; worst seeds {number(one['worst'])} and {number(other['worst'])}; late deviation of "
+            f"the generator's loss {number(one['loss_g_sd'], 2)} and "
+            f"{number(other['loss_g_sd'], 2)}, of the discriminator's "
+            f"{number(one['loss_d_sd'], 2)} and {number(other['loss_d_sd'], 2)} (two losses have "
+            "two scales; `tables/stability.csv`)"
+        )
+    return f"{text}."
+
+
+def _lost(table: pd.DataFrame, pairs: list[Pair]) -> str:
+    """How many runs diverged on either side; empty where none did."""
+    ours, plain = (table.loc[list(dict.fromkeys(side))] for side in zip(*pairs, strict=True))
+    if not (ours["diverged"].sum() or plain["diverged"].sum()):
+        return ""
+    return (
+        f"{ours['diverged'].sum()} of {ours['runs'].sum()} relativistic runs diverged, "
+        f"{plain['diverged'].sum()} of {plain['runs'].sum()} plain ones"
+    )
 
 
 def attention(page: Page) -> Said:
@@ -165,14 +224,19 @@ def attention(page: Page) -> Said:
     evidence = [
         verdict(between, "attention between convolutions against none"),
         verdict(full, "full attention in place of it"),
+        left_out(page, "attention"),
         missing(page, (self_pairs, "SAGAN against DCGAN"), (full_pairs, "FAGAN against SAGAN")),
-        "At equal size are the arms called wide; the others have fewer parameters than FAGAN.",
+        _equal_sizes(page, paired(pd.concat([between, full]))),
     ]
     rows = page.of("attention")
     if rows.empty:
-        return Said(OPEN + "differs in its attention alone", clean(evidence))
+        why = unanswered(page, "attention", "differs in its attention alone")
+        return Said(why, clean(evidence))
     called = rows[rows["called"]]
-    answer = "Neither SAGAN's attention nor FAGAN's is shown to change the score"
+    names = [n for n, own in (("SAGAN's", between), ("FAGAN's", full)) if len(own)]
+    answer = f"{names[0]} attention is not shown to change the score"
+    if len(names) == 2:
+        answer = "Neither SAGAN's attention nor FAGAN's is shown to change the score"
     if len(called):
         words = [
             f"{row['label'].partition(MINUS)[0].strip()} scores "
@@ -180,8 +244,26 @@ def attention(page: Page) -> Said:
             f"{row['label'].partition(MINUS)[2].strip()}"
             for row in called.to_dict("records")
         ]
-        answer = listed(words)
+        answer = listed(words) + conditional(called)
     return said(answer, evidence, rows)
+
+
+def _equal_sizes(page: Page, pairs: list[Pair]) -> str:
+    """Which of the pairs are equally large, by the recorded parameters of both networks."""
+    arms = arm_configs(page.runs)
+    known = [pair for pair in pairs if arms.loc[list(pair), "parameters"].notna().all()]
+    if not known:
+        return ""
+    groups = {True: [], False: []}
+    for one, other in known:
+        ratio = percent(arms.loc[other, "parameters"] / arms.loc[one, "parameters"])
+        words = f"{page.runs.labels[other]} has {ratio} of {page.runs.labels[one]}"
+        groups[equal_size(arms, one, other)].append(words)
+    within = f"within {percent(EQUAL_SIZE)}"
+    if not groups[True]:
+        return f"No two of these are of equal size, {within}: {', '.join(groups[False])}."
+    also = f"; else {', '.join(groups[False])}" if groups[False] else ""
+    return f"Of equal size, {within}, by parameters: {', '.join(groups[True])}{also}."
 
 
 QUESTIONS = (

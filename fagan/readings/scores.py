@@ -3,11 +3,20 @@
 import numpy as np
 import pandas as pd
 
+from fagan.readings.effects import (
+    CONDITION,
+    counted,
+    leaning,
+    listed,
+    nothing_found,
+    signed,
+)
 from fagan.readings.reading import NOTHING, Reading
 from fagan.records import Runs, arm_label
 from fagan.tables import (
     SCORE,
     best_and_last,
+    contrasts,
     count,
     final_scores,
     floor,
@@ -16,6 +25,11 @@ from fagan.tables import (
     span,
     summary,
 )
+from fagan.tables.scores import numbers
+
+TIES = ("eyes", "outfit")
+# of real faces, the signal below which a coherence is not read
+SEEN = 0.5
 
 
 def read_curves(runs: Runs, metric: str = SCORE) -> Reading:
@@ -58,14 +72,38 @@ def read_scores(runs: Runs, metric: str = SCORE) -> Reading:
     if len(table) == 1:
         return Reading(claim, f"{text}.")
     second = table.iloc[1]
-    text += f". Next is {second['label']} with {number(second[metric])}"
+    text += f". Next is {second['label']} with {number(second[metric])}; "
+    settled, why = _order(scores, table)
+    claim += settled or f", not clearly below {second['label']}"
+    return Reading(claim, text + why)
+
+
+def _order(scores: pd.DataFrame, table: pd.DataFrame) -> tuple[str | None, str]:
+    """What the claim adds (None: the order is open) and why: the best two arms at equal seeds.
+
+    They are two of many and were chosen for their means, so the interval is corrected for every
+    pair of arms that could have been chosen.
+    """
+    first, second = table.iloc[0], table.iloc[1]
     if min(first["n"], second["n"]) < 2:
-        why = "; a single seed settles no order."
-    elif second[f"{metric}_min"] <= first[f"{metric}_max"]:
-        why = "; their seeds overlap, so the order of the two is not settled."
-    else:
-        return Reading(claim, f"{text}; their seeds do not overlap.")
-    return Reading(f"{claim}, not clearly below {second['label']}", text + why)
+        return None, "a single seed settles no order."
+    able = int((table["n"] > 1).sum())
+    pairs = able * (able - 1) // 2
+    row = contrasts(scores, [(first["arm"], second["arm"])], pairs).iloc[0]
+    if row["n"] < 2:
+        return None, "they share no two seeds, so the order of the two is not settled."
+    if not np.isfinite([row["low"], row["high"]]).all():
+        return None, "nothing is known of the spread, so the order of the two is not settled."
+    of = f", corrected for all {pairs} pairs of arms, as it was chosen from them"
+    apart = (
+        f"at equal seeds the difference is {signed(row['mean'])} {span(row['low'], row['high'])} "
+        f"(n = {row['n']}{of if pairs > 1 else ''})"
+    )
+    if not row["called"] or row["mean"] > 0:
+        return None, f"{apart}, so the order of the two is not settled."
+    if row["alone"]:
+        return f", below {second['label']}", f"{apart}."
+    return f", below {second['label']} {CONDITION}", f"{apart}, which holds {CONDITION}."
 
 
 def read_differences(differences: pd.DataFrame, labels: dict[str, str]) -> Reading:
@@ -89,15 +127,18 @@ def _differing(paired: pd.DataFrame, base: str) -> str:
     called = paired[paired["called"]]
     if called.empty:
         return f"No arm is shown to differ from {base}"
-    words = [
-        f"{', '.join(own['label'])} {'is' if len(own) == 1 else 'are'} {side} {base}"
-        for side, own in (
-            ("below", called[called["mean"] < 0]),
-            ("above", called[called["mean"] > 0]),
-        )
-        if len(own)
-    ]
-    return f"At equal seeds {' and '.join(words)}"
+    leans = leaning(called)
+    mixed = leans.any() and not leans.all()
+    parts = []
+    for side, own in (("below", called[called["mean"] < 0]), ("above", called[called["mean"] > 0])):
+        for some in (False, True):
+            group = own[leans[own.index] == some]
+            if len(group):
+                verb = "is" if len(group) == 1 else "are"
+                words = f"{listed(group['label'])} {verb} {side} {base}"
+                parts.append(words + (f", {CONDITION}" if mixed and some else ""))
+    all_lean = f", {CONDITION}" if leans.all() else ""
+    return f"At equal seeds {('; ' if mixed else ' and ').join(parts)}{all_lean}"
 
 
 def _called(paired: pd.DataFrame, base: str) -> str:
@@ -108,47 +149,33 @@ def _called(paired: pd.DataFrame, base: str) -> str:
         named = "; ".join(
             f"{row['label']} {signed(row['mean'])} "
             f"{span(row['corrected_low'], row['corrected_high'])}, n = {row['n']}"
-            + ("" if row["alone"] else ", if all arms spread alike")
+            + ("" if row["alone"] else f", {CONDITION}")
             for row in called.to_dict("records")
         )
         parts.append(f"A difference is called for {named}.")
     if rest["detectable"].notna().any():
-        parts.append(f"For {_listed(rest['label'])} {nothing_found(rest)}.")
+        parts.append(f"For {listed(rest['label'])} {nothing_found(rest)}.")
     elif len(rest):
-        parts.append(f"For {_listed(rest['label'])} nothing is known of the spread.")
+        parts.append(f"For {listed(rest['label'])} nothing is known of the spread.")
     parts.append(
-        f"Intervals are corrected for {int(paired['comparisons'].max())} comparisons at equal "
-        "seeds, and their spread is that of all arms."
+        f"Intervals are corrected for {counted(int(paired['comparisons'].max()), 'comparison')} at "
+        "equal seeds, and their spread is that of all arms."
     )
     return " ".join(parts)
 
 
-def nothing_found(rows: pd.DataFrame) -> str:
-    """The words for what was not called: what so few seeds could have seen, the largest if many."""
-    worst = rows.loc[rows["detectable"].idxmax()]
-    return (
-        f"no difference was found, and n = {int(worst['n'])} could have seen one of "
-        f"{number(worst['detectable'])}"
-    )
-
-
-def signed(value: float) -> str:
-    return f"{'+' if value > 0 else ''}{number(value)}"
-
-
-def _listed(labels: pd.Series) -> str:
-    *first, last = labels
-    return f"{', '.join(first)} and {last}" if first else last
-
-
 def _agreeing(paired: pd.DataFrame, base: str) -> str:
-    below = paired[paired["below"] == paired["n"]].sort_values("mean")
-    above = paired[paired["below"] == 0].sort_values("mean", ascending=False)
+    seeds = paired[[column for column in paired if column.startswith("seed ")]].to_numpy(float)
+    # a difference of exactly 0 is on neither side
+    below = paired[(seeds < 0).sum(axis=1) == paired["n"]].sort_values("mean")
+    above = paired[(seeds > 0).sum(axis=1) == paired["n"]].sort_values("mean", ascending=False)
     chance = (2.0 ** (1 - paired["n"].astype(float))).sum()
+    many = counted(len(paired), "comparison")
+    of = f"of these {many}" if len(paired) > 1 else f"of this {many.removeprefix('1 ')}"
     return (
         f"Below {base} in every shared seed: {_named(below)}. Above it in every one: "
-        f"{_named(above)}. With no true difference at all, {chance:.3g} of these "
-        f"{len(paired)} comparisons would still agree in sign over their seeds."
+        f"{_named(above)}. With no true difference at all, {chance:.3g} {of} would still agree in "
+        "sign over their seeds."
     )
 
 
@@ -159,22 +186,36 @@ def _named(rows: pd.DataFrame) -> str:
 
 def read_ties(runs: Runs) -> Reading:
     """Procedural faces: how well the two long-range ties hold, each beside its signal."""
-    table, parts = summary(runs), []
-    for tie in ("eyes", "outfit"):
-        own = table[table.get(f"coherence_{tie}", table["n"] * np.nan).notna()]
-        if len(own):
-            top = own.loc[own[f"coherence_{tie}"].idxmax()]
-            parts.append(
-                f"{tie}: {top['label']}, {number(top[f'coherence_{tie}'], 2)} "
-                f"(signal {number(top.get(f'signal_{tie}'), 2)}, n = {top['n']})"
-            )
-    if not parts:
+    table, tops, hidden = summary(runs), {}, {}
+    if not table["n"].any():
+        return NOTHING
+    known = [tie for tie in TIES if f"coherence_{tie}" in table]
+    if not known:
         return Reading("Ties are known for procedural faces only", "These records hold none.")
+    for tie in known:
+        own = table[table[f"coherence_{tie}"].notna()]
+        seen = numbers(own, f"signal_{tie}") >= SEEN
+        if len(own[~seen]):
+            hidden[tie] = listed(own.loc[~seen, "label"])
+        if seen.any():
+            tops[tie] = own.loc[own.loc[seen, f"coherence_{tie}"].idxmax()]
+    weak = "; ".join(f"{tie}: {labels}" for tie, labels in hidden.items())
+    left = f" Left out, as their signal is below {SEEN:g}: {weak}." if weak else ""
+    read = (
+        f"Real faces have 1, unrelated colours 0.{left} A coherence counts only beside its signal: "
+        "blur and collapse look coherent at a signal near 0. One latent can carry a colour to both "
+        "ends, so a high score needs no attention."
+    )
+    if not tops:
+        return Reading(f"No arm's signal reaches {SEEN:g}, so no coherence can be read", read)
+    short = [f"{t}: {a['label']}, {number(a[f'coherence_{t}'], 2)}" for t, a in tops.items()]
+    parts = [
+        f"{words} (signal {number(arm[f'signal_{tie}'], 2)}, n = {arm['n']})"
+        for words, (tie, arm) in zip(short, tops.items(), strict=True)
+    ]
     return Reading(
-        f"Most coherent {'; '.join(part.split(' (')[0] for part in parts)}",
-        f"Highest means over seeds: {'; '.join(parts)}. Real faces have 1, unrelated colours 0. A "
-        "coherence counts only beside its signal: blur and collapse look coherent at a signal near "
-        "0. One latent can carry a colour to both ends, so a high score needs no attention.",
+        f"Highest mean coherence of {'; of '.join(short)}",
+        f"Highest means over seeds, no intervals: {'; '.join(parts)}. {read}",
     )
 
 

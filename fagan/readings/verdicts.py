@@ -3,11 +3,13 @@
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+import numpy as np
 import pandas as pd
 
-from fagan.readings.scores import nothing_found, signed
+from fagan.readings.effects import CONDITION, leaning, named, nothing_found, signed, tally
+from fagan.readings.reading import Reading
 from fagan.records import Runs
-from fagan.tables import CHANGE, WOBBLE, arm_configs, count, number, offers, span
+from fagan.tables import FD, MINUS, arm_configs, count, number, offers, seeds, span, summary
 from fagan.tables.variants import Pair
 
 OPEN = "Open: no arm here "
@@ -29,6 +31,11 @@ class Page:
             rows = rows[rows["subject"] == subject]
         return rows if measure is None else rows[rows["measure"] == measure]
 
+    def lacking(self, question: str) -> pd.DataFrame:
+        """Its pairs of arms that are here and share fewer than two finished seeds."""
+        rows = self.rows[(self.rows["question"] == question) & (self.rows["measure"] == FD)]
+        return rows[(rows["baseline"] != "") & (rows["n"] < 2)].drop_duplicates("label")
+
 
 @dataclass(frozen=True)
 class Said:
@@ -39,38 +46,89 @@ class Said:
 
 
 def said(answer: str, evidence: list[str], rows: pd.DataFrame) -> Said:
-    """With the fewest seeds of these comparisons, and the interval of the first."""
-    first = rows.iloc[0]
-    percents = " %" if first["measure"] in (CHANGE, WOBBLE) else ""
-    words = (
-        f"{first['label']}: {signed(first['mean'])}{percents} {span(first['low'], first['high'])}"
-    )
+    """With the fewest seeds of these comparisons, and the interval of the first that is called.
+
+    Where none is called, of the first.
+    """
+    called = rows[rows["called"]]
+    row = (called if len(called) else rows).iloc[0]
+    name, unit = _measure(row)
+    words = f"{row['label']}, {name}: {signed(row['mean'])} {span(row['low'], row['high'])}{unit}"
+    if row["called"] and leaning(called).iloc[0]:
+        words += f", {CONDITION}"
     return Said(answer, clean(evidence), int(rows["n"].min()), words)
+
+
+def _measure(row: pd.Series) -> tuple[str, str]:
+    """`change of FD-Lite0 (%)` -> its name and ` %`."""
+    name = row["measure"].removesuffix(" (%)")
+    return name, " %" if name != row["measure"] else ""
+
+
+def unanswered(page: Page, question: str, what: str) -> str:
+    """Why no pair is compared: none is here, or too few of its seeds have ended."""
+    lacks = page.lacking(question)
+    if lacks.empty:
+        return OPEN + what
+    pairs = lacks["label"].str.replace(f" {MINUS} ", " against ", regex=False)
+    return f"No comparison yet: too few finished seeds for {named(pairs)}"
+
+
+def left_out(page: Page, question: str) -> str:
+    """Every pair that is here and not compared, with the seeds that have ended."""
+    lacks = page.lacking(question)
+    if lacks.empty:
+        return ""
+    state = summary(page.runs).set_index("arm")
+    sentences = []
+    for row in lacks.to_dict("records"):
+        pair = (row["arm"], row["baseline"])
+        names = " and ".join(page.runs.labels[arm] for arm in pair)
+        done = " and ".join(_finished(state.loc[arm]) for arm in pair)
+        shared = min(int(state.loc[arm, "done"]) for arm in pair) > row["n"]
+        also = f", of them shared: {int(row['n'])}" if shared else ""
+        sentences.append(f"{names} are here; finished seeds: {done}{also}; no comparison.")
+    return " ".join(sentences)
+
+
+def _finished(state: pd.Series) -> str:
+    lost = f" ({int(state['diverged'])} diverged)" if state["diverged"] else ""
+    return f"{int(state['done'])} of {int(state['runs'])}{lost}"
 
 
 def verdict(rows: pd.DataFrame, what: str) -> str:
     """Every interval, what is called, and what the others could not have shown."""
     if rows.empty:
         return ""
+    unit = _measure(rows.iloc[0])[1]
     each = "; ".join(
-        f"{row['label']}: {signed(row['mean'])} {span(row['low'], row['high'])}, n = {row['n']}"
-        + ("" if row["baseline"] else " runs")
-        + _called(row)
+        f"{row['label']}: {signed(row['mean'])} {span(row['low'], row['high'])}{unit}, "
+        f"n = {row['n']}{_pooled(row)}{_called(row)}"
         for row in rows.to_dict("records")
     )
+    text = f"**{capital(what)}**: {each}."
     rest = rows[~rows["called"]]
-    text = f"**{what[0].upper()}{what[1:]}**: {each}."
     if rest["detectable"].notna().any():
-        found = nothing_found(rest)
-        text += f" {found[0].upper()}{found[1:]}" if len(rest) == len(rows) else f" Else {found}"
-        text += "." if rest["measure"].iloc[0] not in (CHANGE, WOBBLE) else " %."
+        found = nothing_found(rest, unit)
+        text += f" {capital(found)}." if len(rest) == len(rows) else f" Else {found}."
+    elif len(rest):
+        text += " The seeds of these do not differ at all, so their noise is not known."
     return text
+
+
+def _pooled(row: dict) -> str:
+    """Of the mean over arms within each seed: how many runs it is of."""
+    if row["baseline"]:
+        return ""
+    runs, arms = int(row["runs"]), int(row["arms"])
+    many = f"{runs} run{'' if runs == 1 else 's'} of {arms} arm{'' if arms == 1 else 's'}"
+    return f" ({many} at {seeds(row['n'])})"
 
 
 def _called(row: dict) -> str:
     if not row["called"]:
         return ""
-    return " (called)" if row["alone"] else " (called, if all arms spread alike)"
+    return f" (called, {CONDITION})" if row["baseline"] and not row["alone"] else " (called)"
 
 
 def missing(page: Page, *wanted: Wanted) -> str:
@@ -89,27 +147,44 @@ def _takes(ablation: str, lacks: list[tuple[str, pd.DataFrame]], page: Page) -> 
         found = "" if page.known is None else " Nor has a table of this data and resolution."
         return text + found
     row = lacks[0][1].iloc[0]
+    hours = ""
+    if np.isfinite(row["hours"]):
+        hours = (
+            f", {number(row['hours'], 2)} hours of training, one run after the other, at this "
+            "ablation's speeds"
+        )
     return (
         f"{text} `make ablations ABLATION={ablation}` trains them: {row['runs']} runs of "
-        f"{count(row['steps'])} steps, {number(row['hours'], 2)} hours of training, one run after "
-        "the other, at this ablation's speeds."
+        f"{count(row['steps'])} steps{hours}."
     )
 
 
 def better(rows: pd.DataFrame, what: str) -> str:
-    called = rows[rows["called"]]
-    if called.empty:
+    if not rows["called"].any():
         return f"{what} is not shown to change the score"
-    return f"{what} scores {'better' if called['mean'].iloc[0] < 0 else 'worse'}"
+    return f"{what} scores {tally(rows)}"
+
+
+def read_corrections(rows: pd.DataFrame) -> Reading:
+    """For how many comparisons the page of the answers corrects, and what was called."""
+    tested = rows[rows["n"] > 1]
+    if tested.empty:
+        return Reading("Nothing is compared", "No two arms here share two finished seeds.")
+    called = tested[tested["called"]]
+    number_of = int(tested["comparisons"].max())
+    every = "The interval is at level" if number_of == 1 else "Every interval is corrected for all"
+    first = f"{every} 95 %" if number_of == 1 else f"{every} {number_of} comparisons of this page"
+    also = f", {int(leaning(called).sum())} of them only {CONDITION}" if len(called) else ""
+    return Reading(
+        f"{number_of} comparison{'s are' if number_of != 1 else ' is'} made, {len(called)} called",
+        f"{first}; {len(called)} {'is' if len(called) == 1 else 'are'} called{also}. The "
+        "comparison page corrects for its own number, so a pair may be called on one page and not "
+        "on the other.",
+    )
 
 
 def paired(rows: pd.DataFrame) -> list[Pair]:
     return list(zip(rows["arm"], rows["baseline"], strict=True))
-
-
-def listed(words) -> str:
-    *first, last = map(str, words)
-    return f"{', '.join(first)} and {last}" if first else last
 
 
 def capital(text: str) -> str:

@@ -50,8 +50,8 @@ def published_page(results: Path = RESULTS) -> str:
         _files(meanings.TABLE_FILES),
         "## Columns of a run's records",
         *(f"**{name}**\n\n{_files(columns)}" for name, columns in meanings.COLUMNS.items()),
-        "The tables' columns are named like these; `n` counts finished seeds, and `low` and `high` "
-        "are the ends of a 95 % interval.",
+        "The tables' columns are named like these, and `n` counts finished seeds. What `low` and "
+        "`high` are the ends of is said at each table above; `min` and `max` are of the seeds.",
     ]
     return "\n\n".join(part for part in parts if part) + "\n"
 

@@ -27,28 +27,32 @@ ABLATION_FILES = {
 TABLE_FILES = {
     "alpha_reach.csv": "how far each network's gates went, of how far they could have",
     "answers.csv": "the answers of the first page, with their evidence as text",
+    "arm_spreads.csv": "the standard deviation of every arm over its seeds, and the pooled one",
     "attention.csv": "share, entropy and distance of every layer's attention at the last step",
     "best_and_last.csv": "the best score along each run's curve and the last",
-    "blog.csv": "every comparison behind the answers: paired at equal seeds, with its interval",
+    "blog.csv": "every comparison behind the answers; `low` and `high` corrected for their number",
     "degradations.csv": "the scores of real images that were made worse in known ways",
     "extrapolations.csv": "the Fréchet distance extrapolated to infinitely many images",
     "failures.csv": "runs without a final score, and why",
     "final_scores.csv": "the final score of every run",
     "floor_curve.csv": "the distance of real images from real images over their number",
     "generator_reach.csv": "how much of the image one cell of each generator layer moves",
-    "interventions.csv": "the change of the score with gates set by hand, over seeds",
+    "interventions.csv": "change of the score with gates set by hand: mean and range over seeds",
     "last_alphas.csv": "the last alpha of every layer, over seeds",
-    "paired_differences.csv": "every arm minus the baseline at equal seeds",
+    "paired_differences.csv": "every arm minus the baseline at equal seeds; `corrected_low` and "
+    "`corrected_high` are corrected for their number, `low` and `high` are what `interval` names",
     "plateaus.csv": "how many gates came to rest",
     "receptive_fields.csv": "what part of the image each discriminator layer depends on",
     "record_agreement.csv": "recorded tables here against the published ones, value by value",
     "released_norms.csv": "the released code's spectral norm of trained weights over the right one",
-    "score_agreement.csv": "final scores here against the published ones",
+    "score_agreement.csv": "final scores here against the published ones; `low` and `high` hold "
+    "95 % of further runs of the arm",
     "sign_flips.csv": "what the output loses where alpha and value change their signs together",
     "spectral_norms.csv": "the last spectral norms, over layers of one role",
     "stability.csv": "wobble, divergences and worst seed of every arm",
     "stability_runs.csv": "the same of every run",
-    "summary.csv": "every arm: scores over seeds, sizes, speed",
+    "summary.csv": "every arm: scores over seeds, sizes, speed; `low` and `high` are what "
+    "`interval` names: the seeds' range, or a 95 % interval of the mean, Student's or bootstrap",
     "train_mode.csv": "the score of samples drawn in train mode, as the released code draws them",
 }
 

@@ -13,7 +13,7 @@ FRONT = Path("report") / "index.html"
 
 @dataclass(frozen=True)
 class Elsewhere:
-    """A published answer. interval: of its first comparison; n: as in `readings.Answer`."""
+    """A published answer. interval and n: as in `readings.Answer`."""
 
     ablation: str
     about: str

@@ -110,10 +110,12 @@ def _front(
 
     from fagan import readings
     from fagan.ablations import known_arms
-    from fagan.tables import as_html, present, status_counts, summary
+    from fagan.tables import as_html, comparisons, present, status_counts, summary
 
     score, status = readings.read_scores(runs), readings.read_status(runs)
-    answers, script = readings.answers(runs, known_arms()), read_script("runs_table.js")
+    rows, script = comparisons(runs), read_script("runs_table.js")
+    answers = readings.answers(runs, known_arms(), rows)
+    corrections = readings.read_corrections(rows)
     return fill(
         "front.html.j2",
         title=runs.title,
@@ -125,6 +127,7 @@ def _front(
             _answer(answer, made, tables) | {"elsewhere": further.get(answer.question, [])}
             for answer in answers
         ],
+        corrections=sentence(f"{corrections.claim}. {corrections.text}"),
         agreement=readings.read_agreement(runs, published) if published else None,
         agreement_page=AGREEMENT,
         score={

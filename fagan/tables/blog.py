@@ -1,6 +1,6 @@
 """Every comparison of the page that answers the blog, corrected for all of them together."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
 
 import numpy as np
@@ -8,9 +8,10 @@ import pandas as pd
 
 from fagan.records import Runs
 from fagan.tables import variants
+from fagan.tables.changes import changes, pooled_arms, seed_means
 from fagan.tables.effects import CONTRASTS, contrasts, effect
-from fagan.tables.instruments import EVERY, TRAINED
-from fagan.tables.scores import SCORE, final_scores, numbers
+from fagan.tables.instruments import EVERY
+from fagan.tables.scores import SCORE, final_scores
 from fagan.tables.stability import scores_after, stability, training_seconds
 
 FD, SOON, WOBBLE = "FD-Lite0", "FD-Lite0 at equal seconds", "wobble of FD-Lite0 (%)"
@@ -34,21 +35,25 @@ COLUMNS = ["question", "subject", "measure", "label", *CONTRASTS]
 
 @dataclass(frozen=True)
 class Group:
-    """Comparisons of one measure: pairs of arms at equal seeds, or the mean over runs against 0."""
+    """Comparisons of one measure: pairs of arms at equal seeds, or the mean of arms against 0."""
 
     question: str
     subject: str
     measure: str
     values: pd.DataFrame  # arm, seed, value
     pairs: tuple[variants.Pair, ...] = ()
+    own_only: bool = False
 
     def table(self, comparisons: int | None = None) -> pd.DataFrame:
         if self.pairs:
-            return contrasts(self.values, self.pairs, comparisons)
-        found = effect(self.values["value"], comparisons or 1)
+            return contrasts(self.values, self.pairs, comparisons, self.own_only)
+        means, arms = seed_means(self.values), pooled_arms(self.values)
+        found = effect(means, comparisons or 1)
         row = {"arm": EVERY, "baseline": ""} | asdict(found) | {"called": found.called}
-        row |= {"own_low": found.low, "own_high": found.high, "alone": found.called}
-        return pd.DataFrame([row])
+        # it speaks of these arms together: no pair's own differences stand behind it
+        row |= {"own_low": found.low, "own_high": found.high, "alone": False}
+        row |= {"arms": len(arms), "runs": int(self.values["arm"].isin(arms).sum())}
+        return pd.DataFrame([row | {f"seed {seed}": value for seed, value in means.items()}])
 
     @property
     def size(self) -> int:
@@ -95,63 +100,26 @@ def _groups(runs: Runs, metric: str) -> Iterator[Group]:
             steady = stability(runs, metric)
             steady = steady.assign(value=100 * steady["wobble"].where(steady["status"] == "done"))
             yield Group(question, subject, WOBBLE, steady, pairs)
-    closed = closed_gates(runs)
-    full = closed["arm"].map(lambda arm: variants.attention_layers(arms.loc[arm])[0] > 0)
-    every = closed["layer"] == EVERY
-    for kind, rows in (("full", every & full), ("self", every & ~full)):
-        yield Group("gates", f"all alphas set to 0 ({kind} attention)", CHANGE, closed[rows])
-    for layer in low_layers(closed):
-        own = closed[closed["layer"] == layer]
-        yield Group("low resolution", f"alpha of {layer} set to 0", CHANGE, own)
-    yield Group("released", "samples in train mode", CHANGE, train_mode(runs))
+    for change in changes(runs):
+        yield Group(change.question, change.subject, CHANGE, change.values)
 
 
 def _soon(runs: Runs, pairs: tuple[variants.Pair, ...], metric: str) -> Iterator[Group]:
-    """Each pair again after as much training time as the baseline took."""
+    """Each pair again after as much training time as the baseline took.
+
+    The other arm is met early in its training, where scores are larger and spread more: only the
+    pair's own differences say how much.
+    """
+    for pair, values in equal_seconds(runs, pairs, metric):
+        yield Group("one layer", "equal seconds", SOON, values, (pair,), own_only=True)
+
+
+def equal_seconds(
+    runs: Runs, pairs: Iterable[variants.Pair], metric: str = SCORE
+) -> Iterator[tuple[variants.Pair, pd.DataFrame]]:
+    """(pair, `scores_after` of its two arms) at the median time that the baseline trains."""
     seconds = training_seconds(runs).groupby(runs.runs.set_index("run_id")["arm"]).median()
     for arm, other in pairs:
         if np.isfinite(seconds.get(other, np.nan)):
             values = scores_after(runs, seconds[other], metric)
-            yield Group("one layer", "equal seconds", SOON, values, ((arm, other),))
-
-
-def closed_gates(runs: Runs) -> pd.DataFrame:
-    """One row per finished run and layer: arm, seed, layer, value, FD's change at alpha = 0 in %.
-
-    Of arms whose gates were trained: one that is frozen has not chosen its alpha.
-    """
-    state = runs.runs.set_index("run_id")
-    learned = state[(state["status"] == "done") & (state["alpha"] != "frozen")].index
-    frame = runs.interventions[runs.interventions["run_id"].isin(learned)]
-    trained = frame[frame["intervention"] == TRAINED].set_index("run_id")["fd"].astype(float)
-    frame = frame[frame["intervention"] == "alpha = 0"]
-    share = numbers(frame, "change") / frame["run_id"].map(trained).astype(float)
-    frame = frame.assign(value=100 * share)
-    return frame[["run_id", "arm", "seed", "layer", "value"]].reset_index(drop=True)
-
-
-def low_layers(closed: pd.DataFrame) -> list[str]:
-    """The layers of at most LOW cells a side in `closed_gates`, by size: "full 4x4", "self 8x8"."""
-    sides = {}
-    for layer in closed["layer"].unique():
-        side = layer.rpartition(" ")[2].partition("x")[0]
-        if side.isdigit() and int(side) <= variants.LOW:
-            sides[layer] = int(side)
-    return sorted(sides, key=lambda layer: (sides[layer], layer))
-
-
-TRAIN_MODE = "train_mode.csv"
-
-
-def train_mode(runs: Runs) -> pd.DataFrame:
-    """`studies.train_mode_scores` as the blog's page wrote it, value: FD's change in %."""
-    frame = read_table(runs, TRAIN_MODE)
-    if frame is None or frame.empty:
-        return pd.DataFrame(columns=["run_id", "arm", "seed", "value"])
-    return frame.assign(value=100 * (frame["fd_train"] / frame["fd_eval"] - 1))
-
-
-def read_table(runs: Runs, name: str) -> pd.DataFrame | None:
-    """A table that an analysis page wrote; None where it was not made."""
-    path = runs.folder / "tables" / name
-    return pd.read_csv(path) if path.exists() else None
+            yield (arm, other), values[values["arm"].isin((arm, other))]

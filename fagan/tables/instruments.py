@@ -60,9 +60,9 @@ def uniform_distance(layer: str, resolution: int) -> float:
 def interventions(runs: Runs) -> pd.DataFrame:
     """One row per arm, layer and intervention: the change of FD-Lite0 in every finished seed.
 
-    Mean and range of the change, `relative` to the trained FD (a mean over seeds), `rises`: the
-    seeds in which FD rose by more than NOTICED of it, and n_fake. Layers are the generator's, in
-    the order of the forward pass, then `all` at once.
+    Mean and range of the change, `relative` to the trained FD (a mean over seeds), `rises` and
+    `falls`: the seeds in which FD rose or fell by more than NOTICED of it, and n_fake. Layers are
+    the generator's, in the order of the forward pass, then `all` at once.
     """
     keys = ["arm", "layer", "intervention"]
     done = _done(runs, runs.interventions)
@@ -79,9 +79,10 @@ def interventions(runs: Runs) -> pd.DataFrame:
         row = dict(zip(keys, key, strict=True)) | {"label": runs.labels[key[0]]}
         row |= {"n": int(values.notna().sum()), "mean": values.mean()}
         row |= {"min": values.min(), "max": values.max(), "relative": own["share"].mean()}
-        row |= {"rises": int((own["share"] > NOTICED).sum()), "n_fake": own["n_fake"].max()}
+        row |= {"rises": int((own["share"] > NOTICED).sum())}
+        row |= {"falls": int((own["share"] < -NOTICED).sum()), "n_fake": own["n_fake"].max()}
         rows.append(row | per_seed(own))
-    columns = [*keys, "label", "n", "mean", "min", "max", "relative", "rises", "n_fake"]
+    columns = [*keys, "label", "n", "mean", "min", "max", "relative", "rises", "falls", "n_fake"]
     return ordered(runs, pd.DataFrame(rows)) if rows else pd.DataFrame(columns=columns)
 
 

@@ -24,7 +24,8 @@ def offers(
     for name, table in known.groupby("ablation", sort=False):
         same = all(table[field].iloc[0] == arms[field].iloc[0] for field in ("data", "resolution"))
         planned = table.set_index("arm")
-        pairs = find(planned) if same and name != runs.ablation else []
+        able = same and name not in (runs.ablation, "smoke") and table["seeds"].min() >= 2
+        pairs = find(planned) if able else []
         if pairs:
             label = planned["label"]
             seconds = sum(

@@ -79,7 +79,7 @@ def present(table: pd.DataFrame, part: str = "scores", metric: str = SCORE) -> p
         limits = [span(low, high) for low, high in limits]
         kinds = table.loc[table["n"] > 1, "interval"].unique()
         if len(kinds) == 1:
-            shown["95 % bootstrap" if kinds[0] == "bootstrap" else kinds[0]] = limits
+            shown[kinds[0] if kinds[0] == "range" else f"95 % ({kinds[0]})"] = limits
         elif len(kinds):
             shown["interval"] = [
                 f"{kind} {limit}" if kind in kinds else DASH

@@ -42,6 +42,19 @@ def attention_layers(config: pd.Series) -> tuple[int, int]:
     return letters.count("F"), letters.count("A")
 
 
+def gated_kind(config: pd.Series) -> str:
+    """What the gates of a generator belong to: "full", "self", or "" where a layer has none.
+
+    "full" where the generator has a full attention layer with a gate, beside which it may have
+    self-attention layers; full layers whose paths are concatenated have no gate.
+    """
+    stages = stages_of(config["architecture"], int(config["resolution"]))
+    letters = "".join((*stages.generator, stages.output))
+    if "F" in letters:
+        return "full" if config["merge"] == "alpha" else ""
+    return "self" if "A" in letters else ""
+
+
 def idle(config: pd.Series) -> set[str]:
     """The fields that say nothing about these networks: they lack the layers to use them."""
     full, self_ = attention_layers(config)
