@@ -296,8 +296,9 @@ def test_a_wobble_needs_five_late_evaluations(make, every, late):
         assert said.interval.startswith("FAGAN relativistic")
 
 
-def test_the_overnight_table_has_five():
-    runs = ablations.configs(ablations.load_table("overnight"), seeds=[0])
+@pytest.mark.parametrize("name", ["laptop", "overnight"])
+def test_the_tables_that_people_read_have_five(name):
+    runs = ablations.configs(ablations.load_table(name), seeds=[0])
     for run in runs:
         marks = range(0, run.steps + 1, run.eval_every)
         assert sum(step >= (1 - tables.LATE) * run.steps for step in marks) >= tables.ENOUGH

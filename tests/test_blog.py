@@ -280,3 +280,19 @@ def test_the_band_spans_the_seeds(many):
     sized = sized["alpha"].where(sized["layer"].str.startswith("full"), sized["alpha"].abs())
     assert top == pytest.approx(sized.max())
     plt.close(fig)
+
+
+@pytest.mark.parametrize("reach", [None, 1e6])
+def test_an_interval_of_one_degree_of_freedom_leaves_the_points_room(many, reach):
+    rows = tables.comparisons(many).query("subject == 'equal steps' and n > 1")
+    rows = rows if reach is None else rows.assign(low=-reach, high=reach)
+    ax = plt.figure().subplots()
+    plots.comparison_rows(rows, ax, many)
+    points = rows[[c for c in rows if c.startswith("seed ")]].abs().max().max()
+    low, high = ax.get_xlim()
+    assert points < max(-low, high) < 1e4
+    arrows = [line for line in ax.lines if line.get_marker() in ("<", ">")]
+    assert len(arrows) == (0 if reach is None else 2 * len(rows))
+    if reach:
+        assert low < -points
+    plt.close(ax.figure)

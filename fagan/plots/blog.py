@@ -30,11 +30,14 @@ from fagan.tables import (
 )
 from fagan.tables import interventions as interventions_table
 
+CROWDED = 12  # intervals over points, beyond which an axis shows the points
+
 
 def comparison_rows(rows: pd.DataFrame, ax: Axes, runs: Runs) -> Axes:
     """tables.comparisons: every seed a point, the mean a bar, the corrected interval a line.
 
-    A thick interval is called. The zero line is the baseline named after the minus.
+    A thick interval is called. The zero line is the baseline named after the minus. Intervals that
+    would press everything else together (n = 2 has one degree of freedom) end in an arrow.
     """
     styles = arm_styles(runs)
     each = [column for column in rows if column.startswith("seed ")]
@@ -50,12 +53,27 @@ def comparison_rows(rows: pd.DataFrame, ax: Axes, runs: Runs) -> Axes:
             spread = np.linspace(-0.16, 0.16, len(points)) if len(points) > 1 else np.zeros(1)
             ax.plot(points, place + spread, color=color, ls="", ms=6, zorder=3, **look.points)
     ax.axvline(0, color=INK, lw=0.9, zorder=0)
+    _cut_off(rows, each, ax)
     ax.set_yticks(range(len(rows)), rows["label"])
     ax.xaxis.set_major_formatter(FuncFormatter(lambda value, _: number_on_axis(value)))
     ax.set_ylim(len(rows) - 0.4, -0.6)
     ax.tick_params(axis="y", size=0)
     ax.grid(axis="y", visible=False)
     return ax
+
+
+def _cut_off(rows: pd.DataFrame, each: list[str], ax: Axes) -> None:
+    """Limit an axis whose intervals are more than CROWDED times as wide as its points lie."""
+    points = np.nanmax(rows[["mean", *each]].abs().to_numpy(float))
+    ends = rows[["low", "high"]].to_numpy(float)
+    if not np.nanmax(np.abs(ends), initial=0) > CROWDED * points:
+        return
+    edge = CROWDED / 3 * points
+    ax.set_xlim(-edge, edge)
+    for place, (low, high) in enumerate(ends):
+        for end, side, marker in ((low, -edge, "<"), (high, edge, ">")):
+            if abs(end) > edge:
+                ax.plot(side, place, marker, color=MUTED, ms=5, clip_on=False, zorder=4)
 
 
 def number_on_axis(value: float) -> str:
