@@ -28,6 +28,7 @@ TINY = {
     "eval_every": 4,
     "checkpoint_every": 3,
     "n_track": 16,
+    "n_intervene": 16,
     "n_fake": 24,
     "n_real": 32,
     "lr_g": 1e-2,

@@ -159,7 +159,7 @@ def test_the_last_images_are_drawn_once_for_both_scores(tmp_path, monkeypatch):
         return sample(network, n, *args, **options)
 
     monkeypatch.setattr(evaluate, "sample", counted)
-    sizes = {"n_track": 70, "n_fake": 90, "n_real": 80}
+    sizes = {"n_track": 70, "n_fake": 90, "n_real": 80, "n_intervene": 16}
     short = config(steps=2, eval_every=1, log_every=1, images=90, **sizes)
     metrics = train.train(short, tmp_path / "run", lambda line: None)
     assert drawn == [70, 70, 90]  # steps 0, 1 and the last
