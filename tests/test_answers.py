@@ -237,7 +237,7 @@ def test_the_page_says_how_many_comparisons_it_corrects_for(runs):
     rows = tables.comparisons(runs)
     total = int((rows["n"] > 1).sum())
     reading = readings.read_corrections(rows)
-    assert reading.claim.startswith(f"{total} comparisons are made")
+    assert reading.claim.startswith(f"{total} comparisons made")
     assert f"all {total} comparisons of this page" in reading.text
     assert "may be called on one page and not on the other" in reading.text
     one = rows[rows["n"] > 1].head(1).assign(comparisons=1, called=False)

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import pandas as pd
 
-from fagan.readings.effects import CONDITION, leaning, named, nothing_found, signed, tally
+from fagan.readings.effects import CONDITION, counted, leaning, named, nothing_found, signed, tally
 from fagan.readings.reading import Reading
 from fagan.records import Runs
 from fagan.tables import FD, MINUS, arm_configs, count, number, offers, seeds, span, summary
@@ -120,9 +120,8 @@ def _pooled(row: dict) -> str:
     """Of the mean over arms within each seed: how many runs it is of."""
     if row["baseline"]:
         return ""
-    runs, arms = int(row["runs"]), int(row["arms"])
-    many = f"{runs} run{'' if runs == 1 else 's'} of {arms} arm{'' if arms == 1 else 's'}"
-    return f" ({many} at {seeds(row['n'])})"
+    runs, arms = counted(int(row["runs"]), "run"), counted(int(row["arms"]), "arm")
+    return f" ({runs} of {arms} at {seeds(row['n'])})"
 
 
 def _called(row: dict) -> str:
@@ -171,15 +170,16 @@ def read_corrections(rows: pd.DataFrame) -> Reading:
     if tested.empty:
         return Reading("Nothing is compared", "No two arms here share two finished seeds.")
     called = tested[tested["called"]]
-    number_of = int(tested["comparisons"].max())
-    every = "The interval is at level" if number_of == 1 else "Every interval is corrected for all"
-    first = f"{every} 95 %" if number_of == 1 else f"{every} {number_of} comparisons of this page"
-    also = f", {int(leaning(called).sum())} of them only {CONDITION}" if len(called) else ""
+    made = int(tested["comparisons"].max())
+    first = f"Every interval is corrected for all {made} comparisons of this page"
+    if made == 1:
+        first = "The interval is at level 95 %"
+    leans = int(leaning(called).sum())
+    also = f"; of the {len(called)} called {leans} hold only {CONDITION}" if leans else ""
     return Reading(
-        f"{number_of} comparison{'s are' if number_of != 1 else ' is'} made, {len(called)} called",
-        f"{first}; {len(called)} {'is' if len(called) == 1 else 'are'} called{also}. The "
-        "comparison page corrects for its own number, so a pair may be called on one page and not "
-        "on the other.",
+        f"{counted(made, 'comparison')} made, {len(called)} called",
+        f"{first}{also}. The comparison page corrects for its own number, so a pair may be "
+        "called on one page and not on the other.",
     )
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from fagan.errors import UserError
-from fagan.records import PUBLISHED, Runs, load_runs
+from fagan.records import PUBLISHED, Runs, load_runs, read_object
 
 FRONT = Path("report") / "index.html"
 
@@ -37,6 +37,8 @@ def elsewhere(runs: Runs, results: Path, page_folder: Path) -> dict[str, list[El
         if ablation == runs.ablation:
             continue
         try:
+            if not _same_images(path.parent, runs):
+                continue  # before its large tables are read
             other = load_runs(f"{PUBLISHED}/{ablation}", results)
         except UserError as error:  # no reason to go without a report
             print(f"published/{ablation} is left aside: {error}", file=sys.stderr)
@@ -57,10 +59,13 @@ def elsewhere(runs: Runs, results: Path, page_folder: Path) -> dict[str, list[El
     return found
 
 
+def _same_images(folder: Path, runs: Runs) -> bool:
+    reference = read_object(folder / "reference.json") or {}
+    names = ("checksum", "train_checksum", "resolution")
+    return all(reference.get(name) == runs.reference.get(name) for name in names)
+
+
 def _goes_further(other: Runs, runs: Runs) -> bool:
-    for name in ("checksum", "train_checksum", "resolution"):
-        if other.reference.get(name) != runs.reference.get(name):
-            return False
     sizes = [
         (own.runs.groupby("arm")["seed"].nunique().min(), own.runs["steps"].max())
         for own in (other, runs)
