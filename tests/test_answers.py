@@ -241,7 +241,7 @@ def test_the_page_says_how_many_comparisons_it_corrects_for(runs):
     assert f"all {total} comparisons of this page" in reading.text
     assert "may be called on one page and not on the other" in reading.text
     one = rows[rows["n"] > 1].head(1).assign(comparisons=1, called=False)
-    assert readings.read_corrections(one).claim == "1 comparison is made, 0 called"
+    assert readings.read_corrections(one).claim == "1 comparison made, 0 called"
 
 
 # What an answer speaks of
