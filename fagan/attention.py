@@ -82,20 +82,23 @@ class _Chunked(torch.autograd.Function):
     """One image at a time, the softmax recomputed in the backward pass."""
 
     @staticmethod
-    def forward(ctx, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-        q, k, v = q.contiguous(), k.contiguous(), v.contiguous()
+    def forward(ctx, *inputs: Tensor) -> Tensor:
+        q, k, v = (x.contiguous() for x in inputs)
         out = v.new_empty(q.shape[0], q.shape[1], v.shape[2])
         weights = q.new_empty(q.shape[1], k.shape[1])
         for i in range(q.shape[0]):
             _softmax_(q[i], k[i], weights)
             torch.mm(weights, v[i], out=out[i])
-        ctx.save_for_backward(q, k, v, out)
+        # the inputs themselves, not their copies: a second differentiation follows them further
+        ctx.save_for_backward(*inputs, out)
         return out
 
     @staticmethod
-    @torch.autograd.function.once_differentiable
     def backward(ctx, grad: Tensor):
-        q, k, v, out = ctx.saved_tensors
+        *inputs, out = ctx.saved_tensors
+        if torch.is_grad_enabled():  # create_graph: a gradient penalty differentiates this again
+            return _plain_gradients(inputs, grad, ctx.needs_input_grad)
+        q, k, v = (x.contiguous() for x in inputs)
         grad = grad.contiguous()
         # softmax's backward needs, per query, the product of its output and gradient; carried as
         # one more column of the gradient against a column of ones in v, it costs no extra pass
@@ -113,6 +116,13 @@ class _Chunked(torch.autograd.Function):
             torch.mm(energy, k[i], out=dq[i])
             torch.mm(energy.T, q[i], out=dk[i])
         return dq, dk, dv
+
+
+def _plain_gradients(inputs: list[Tensor], grad: Tensor, needed: tuple[bool, ...]):
+    """The gradients of plain attention as functions that can be differentiated themselves."""
+    wanted = [x for x, is_needed in zip(inputs, needed, strict=True) if is_needed]
+    found = iter(torch.autograd.grad(_plain(*inputs, 1), wanted, grad, create_graph=True))
+    return tuple(next(found) if is_needed else None for is_needed in needed)
 
 
 def _softmax_(q: Tensor, k: Tensor, out: Tensor) -> None:

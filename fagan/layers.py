@@ -49,21 +49,32 @@ class Gated(nn.Module):
 
 def squeezed(channels: int, squeeze: int) -> int:
     """Channels of query and key. Raises ValueError where none would be left."""
+    if squeeze < 1:
+        raise ValueError(f"squeeze={squeeze} must be 1 or more")
     if channels // squeeze < 1:
         raise ValueError(f"squeeze={squeeze} is more than the layer's {channels} channels")
     return channels // squeeze
 
 
 class SelfAttention2d(Gated):
-    """Self-attention over all positions of a feature map (SAGAN, section 3, equation 3).
+    """x + alpha * attention(x) over all positions (SAGAN, arXiv 1805.08318, section 3, equation 3).
+
+    x (B, C, H, W) -> (B, C, H, W). Time grows with (H W)^2; so does memory with exact=True, and in
+    the default way on a CPU only per image.
 
     variant "package": attn_gan_pytorch's: query and key C // squeeze, value C, biases, no pooling.
-        Flipping the sign of alpha and of the value's weights gives the same function, so the sign
-        of its alpha means nothing.
-    variant "google": google/self-attention-gan's: key and value 2x2 max-pooled, value C // 2 and an
-        output convolution back to C, spectral norm on all four, no biases. H and W must be even.
+        Without an activation, flipping the signs of alpha and of the value's weight and bias gives
+        the same function, so the sign of such an alpha means nothing.
+    variant "google": google/self-attention-gan's: key and value 2x2 max-pooled (an odd last row or
+        column is in no pool), value C // 2 and an output convolution back to C, spectral norm on
+        all four, no biases. H and W are 2 or more.
+    activation: applied to the attention before alpha. alpha: "learned", "frozen" (at alpha_init) or
+    "channel" (learned, one per channel). attention_spectral_norm: on query, key and value too.
+    released: the package's spectral norm (`fagan.spectral_norm`). exact: the plain computation,
+    equal up to rounding; on CUDA the one that can be differentiated twice.
 
-    x (B, C, H, W) -> (B, C, H, W).
+    Raises ValueError for an unknown variant or alpha, squeeze < 1 or > C, and heads that are below
+    1 or do not divide the widths.
     """
 
     def __init__(
@@ -127,9 +138,18 @@ class FullAttention2d(Gated):
     merge "alpha": alpha * attention + (1 - alpha) * convolution, alpha unconstrained.
     merge "concat": both paths side by side, 1x1 back to the width (the author's own afterthought).
 
-    in_channels // squeeze is the width of query and key. `transposed` makes every convolution a
-    transposed one. x (B, in_channels, H, W) -> (B, out_channels, H', W').
-    Raises ValueError where squeeze > in_channels or the heads do not divide the widths.
+    x (B, in_channels, H, W) -> (B, out_channels, H', W'), H' and W' as nn.Conv2d has them, or
+    nn.ConvTranspose2d where `transposed`; output_padding counts only there.
+
+    squeeze: query and key have in_channels // squeeze channels, so at most 3 for an RGB image.
+    use_spectral_norm, use_batch_norm: of the convolution path, both on by default;
+    attention_spectral_norm: of query, key and value. alpha: "learned", "frozen" (at alpha_init) or
+    "channel" (learned, one per channel); neither is used under merge "concat". released: the
+    package's spectral norm (`fagan.spectral_norm`). exact: the plain computation, equal up to
+    rounding; on CUDA the one that can be differentiated twice.
+
+    Raises ValueError for an unknown merge or alpha, squeeze < 1 or > in_channels, and heads that
+    are below 1 or do not divide the widths.
     """
 
     def __init__(
@@ -217,6 +237,8 @@ def fused_projections(x: Tensor, *layers: nn.Module) -> tuple[Tensor, ...]:
 
 
 def _check_heads(heads: int, *widths: int) -> None:
+    if heads < 1:
+        raise ValueError(f"heads={heads} must be 1 or more")
     for width in widths:
         if width % heads:
             raise ValueError(f"heads={heads} do not divide a width of {width}")

@@ -155,9 +155,10 @@ def parameters(network: nn.Module) -> int:
 
 @torch.no_grad()
 def alphas(model: nn.Module) -> dict[str, float]:
-    """One number per gated layer, in the forward pass's order; the mean of an alpha per channel.
+    """One number per gated layer, in the order of definition; the mean of an alpha per channel.
 
-    Keys are the layer's label ("full 8x8", "self 16x16") or, in a network of your own, its name.
+    Keys are the layer's label ("full 8x8", "self 16x16") or, in a network of your own, its name
+    there ("" for the layer itself). A layer with merge "concat" has no alpha.
     """
     return {
         getattr(layer, "label", name): layer.alpha.mean().item()

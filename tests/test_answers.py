@@ -310,11 +310,11 @@ def test_the_tables_that_people_read_have_five(name):
 def test_what_could_be_seen_says_its_chance_and_whose_n_it_is(runs):
     table = tables.paired_differences(runs)
     text = nothing_found(table)
-    assert "no difference was found, and n = 3 could have seen one of " in text
-    assert "would be called in 80 % of such ablations" in text
+    assert "no difference was found; with n = 3 one of " in text
+    assert "would be found in 80 % of such ablations" in text
     assert f"standard deviation of a difference {tables.number(table['sd'].iloc[0])}" in text
     uneven = table.assign(n=[2, 3, 3], detectable=[9.0, 5.0, 5.0])
-    assert f"and n = 2 ({table['label'].iloc[0]}) could have seen one of 9.00" in (
+    assert f"with n = 2 ({table['label'].iloc[0]}) one of 9.00 would be found in 80 %" in (
         nothing_found(uneven)
     )
 
@@ -325,7 +325,7 @@ def test_copies_of_one_run_have_no_spread_and_no_sign(make):
     same = replace(runs, runs=runs.runs.assign(fd_lite0=copies))
     table = tables.paired_differences(same)
     text = readings.read_differences(table, same.labels).text
-    assert "could have seen" not in text and "nothing is known of the spread" in text
+    assert "would be found" not in text and "nothing is known of the spread" in text
     assert "Above it in every one: no arm." in text
     assert "1 comparisons" not in readings.read_differences(table.head(1), same.labels).text
 

@@ -37,6 +37,18 @@ def test_chunked_gradient_is_the_numerical_one():
         assert torch.autograd.gradcheck(attention.attend, inputs)
 
 
+@pytest.mark.parametrize("needed", [(True, True, True), (False, True, True), (True, False, False)])
+def test_chunked_can_be_differentiated_twice(needed):
+    """As a gradient penalty (R1, WGAN-GP) does."""
+    torch.manual_seed(0)
+    inputs = [
+        torch.randn(2, c, 6, dtype=torch.float64, requires_grad=is_needed)
+        for c, is_needed in zip((3, 3, 4), needed, strict=True)
+    ]
+    with attention.force("chunked"):
+        assert torch.autograd.gradgradcheck(attention.attend, inputs)
+
+
 def test_map_rows_sum_to_one_and_give_the_output():
     torch.manual_seed(0)
     q, k, v = (torch.randn(2, c, 3, 4, dtype=torch.float64) for c in (4, 4, 6))

@@ -138,7 +138,8 @@ def test_spectral_norms_by_role(runs):
 def test_sentences_hold_the_tables_numbers(runs):
     reading = readings.read_interventions(runs)
     # three more have one finished seed, of which nothing is said
-    assert reading.claim == "5 of 5 generator layers use their attention"
+    claim = "2 of 2 full and 3 of 3 self attention layers of the generators use their attention"
+    assert reading.claim == claim
     assert "Not counted, with one finished seed: 3." in reading.text
     assert reading.text.count("%);") == 4 and "; and 1 more." in reading.text
     assert "in 0 of 5 it falls by as much in every seed" in reading.text
@@ -156,7 +157,7 @@ def test_layers_that_the_score_gains_from_closing_are_the_control(runs):
     better = (frame["intervention"] == "alpha = 0") & (frame["layer"] == "full 8x8")
     frame.loc[better, "change"] = -10.0
     reading = readings.read_interventions(replace(runs, interventions=frame))
-    assert reading.claim == "4 of 5 generator layers use their attention"
+    assert reading.claim.startswith("1 of 2 full and 3 of 3 self attention layers")
     assert "in 1 of 5 it falls by as much in every seed" in reading.text
     table = tables.interventions(replace(runs, interventions=frame))
     assert table.set_index(["arm", "layer", "intervention"]).loc[

@@ -275,3 +275,27 @@ def test_layers_refuse_what_cannot_be():
         FullAttention2d(8, 8, merge="sum")
     with pytest.raises(ValueError, match="variant='paper'"):
         SelfAttention2d(8, variant="paper")
+
+
+@pytest.mark.parametrize("layer", [SelfAttention2d, lambda c, **k: FullAttention2d(c, c, **k)])
+@pytest.mark.parametrize("wrong", [{"heads": 0}, {"squeeze": 0}, {"heads": -1}])
+def test_a_layer_of_no_heads_or_channels_is_refused(layer, wrong):
+    with pytest.raises(ValueError, match="must be 1 or more"):
+        layer(16, **wrong)
+
+
+def test_a_gradient_penalty_reaches_every_weight():
+    """Above the size from which attention is computed one image at a time."""
+    torch.manual_seed(0)
+    layers = [FullAttention2d(4, 4, squeeze=2, alpha_init=0.5, exact=e) for e in (True, False)]
+    layers[1].load_state_dict(layers[0].state_dict())
+    gradients = []
+    for layer in layers:
+        x = torch.randn(2, 4, 17, 17, generator=torch.Generator().manual_seed(1))
+        out = layer(x.requires_grad_()).pow(2).sum()
+        (slope,) = torch.autograd.grad(out, x, create_graph=True)
+        slope.pow(2).sum().backward()
+        gradients.append({name: p.grad for name, p in layer.named_parameters()})
+    for name, plain in gradients[0].items():
+        assert plain.abs().max() > 0, name
+        torch.testing.assert_close(gradients[1][name], plain)

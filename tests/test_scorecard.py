@@ -1,6 +1,7 @@
 """python -m fagan evaluate: a run or a folder of images, against its own or other real images."""
 
 import json
+import shutil
 
 import pytest
 from PIL import Image
@@ -79,6 +80,21 @@ def test_a_run_is_scored_as_its_weights_draw(results):
     assert (row["n_fake"], row["n_real"], row["split"]) == (60, 64, "held-out")
     assert (row["reference"], row["scored"]) == ("faces", "one/fagan-seed0")
     assert "fd_lite0" in done.output and "scored with fd_lite0 alone" in done.output
+
+
+def test_a_published_run_is_scored_and_nothing_is_added_to_it(results, tmp_path):
+    published = tmp_path / "published" / "one"
+    shutil.copytree(results / "one", published)
+    (published / "runs" / "fagan-seed0" / "scores.json").unlink(missing_ok=True)
+    before = sorted(published.rglob("*"))
+    done = run_cli("published/one/fagan-seed0", "--results", tmp_path, "--input-size", 32)
+    assert done.exit_code == 0, done.output
+    assert "published/one/fagan-seed0" in done.output.replace("\n", "")
+    assert sorted(published.rglob("*")) == before
+    out = tmp_path / "scores.json"
+    options = ("--results", tmp_path, "--input-size", 32, "--out", out)
+    assert run_cli("published/one/fagan-seed0", *options).exit_code == 0
+    assert json.loads(out.read_text())[0]["fd_lite0"] > 0
 
 
 def test_a_folder_is_scored_whole_against_another(tmp_path):

@@ -10,6 +10,7 @@ from fagan.records import (
     RESULTS,
     SCHEMA,
     ablation_folder,
+    command_for,
     read_json,
     refuse_other_config,
     run_folder,
@@ -45,7 +46,7 @@ def planned(
     content = read_json(ablation_folder(ablation, results) / "plan.json")
     if content is None:
         raise UserError(
-            f"no plan for {ablation!r} under {results}; `python -m fagan plan {ablation}` makes it"
+            f"no plan for {ablation!r} under {results}; `{command_for(ablation)}` makes one"
         )
     found = _entries(content, only)
     if found is None:

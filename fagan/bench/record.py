@@ -114,7 +114,8 @@ def markdown(folder: Path, slug: str, shown_as: str) -> str:
     missed = [t["target"] for t in reached if t["met"] is False]
     on = f"{machine['threads']} threads of an {machine['name']}"
     verdict = (
-        f"{sum(t['met'] is True for t in reached)} of {len(reached)} targets are met"
+        f"Of this project's {len(reached)} targets ([{slug}.json]({shown_as}/{slug}.json)) "
+        f"{sum(t['met'] is True for t in reached)} are met"
         + (f"; missed: {'; '.join(missed)}" if missed else "")
         + "."
     )
@@ -128,7 +129,8 @@ def markdown(folder: Path, slug: str, shown_as: str) -> str:
             f"step is one discriminator and one generator update at batch "
             f"{steps['batch_size'].iloc[0]}, width 1; medians of {rounds} interleaved rounds, "
             "ratios within rounds. "
-            f"`released` is attn-gan-pytorch 1.2.3, `plain` this module with `exact=true`.",
+            "`released` is attn-gan-pytorch 1.2.3, `plain` this module with `exact=true`; a ratio "
+            "is how many times as fast as `released`, of memory its share of the other's peak.",
             markdown_table(steps_table(steps)),
             verdict,
             markdown_table(parts_table(parts)),

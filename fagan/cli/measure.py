@@ -41,7 +41,7 @@ def sample(
 
 @app.command()
 def evaluate(
-    scored: Annotated[str, typer.Argument(help="ABLATION/RUN_ID, or a folder or zip of images")],
+    scored: Annotated[str, typer.Argument(help="[published/]ABLATION/RUN_ID, or a folder or zip")],
     reference: Annotated[
         str, typer.Argument(help="folder or zip, or faces, cifar10, celeba; a run's own if empty")
     ] = "",
@@ -62,7 +62,7 @@ def evaluate(
     from rich.table import Table
 
     from fagan import scorecard
-    from fagan.records import run_folder, write_json
+    from fagan.records import PUBLISHED, run_folder, write_json
 
     if os.path.exists(given_path(scored)):
         if not reference:
@@ -77,8 +77,8 @@ def evaluate(
             seed=seed,
         )
     else:
-        ablation, _, run_id = scored.partition("/")
-        if not run_id:
+        ablation, _, run_id = scored.rpartition("/")
+        if not ablation:
             raise UserError(f"{scored} is no folder or zip, and no run: write ABLATION/RUN_ID")
         rows = scorecard.score_run(
             ablation,
@@ -90,7 +90,9 @@ def evaluate(
             seed=seed,
             results=results,
         )
-        out = out or run_folder(ablation, run_id, results) / "scores.json"
+        # to what is published nothing is added
+        if out is None and not ablation.startswith(f"{PUBLISHED}/"):
+            out = run_folder(ablation, run_id, results) / "scores.json"
     for row in rows:
         table = Table("score", "value", title=f"{row['scored']} against {row['reference']}")
         for name, value in row.items():

@@ -23,7 +23,15 @@ from fagan.readings.instruments import (
     read_traces,
 )
 from fagan.readings.reading import NOTHING, Reading, percent
-from fagan.readings.runs import caveats, extent, made_with, protocol, read_failures, read_status
+from fagan.readings.runs import (
+    caveats,
+    extent,
+    made_with,
+    networks,
+    protocol,
+    read_failures,
+    read_status,
+)
 from fagan.readings.samples import (
     read_films,
     read_interpolations,
@@ -66,6 +74,7 @@ __all__ = [
     "extent",
     "heading",
     "made_with",
+    "networks",
     "overview",
     "percent",
     "protocol",

@@ -56,7 +56,7 @@ def tally(rows: pd.DataFrame, below: str = "better", above: str = "worse") -> st
 
 
 def nothing_found(rows: pd.DataFrame, unit: str = "") -> str:
-    """The words for what was not called: what so few seeds could have seen, the largest if many.
+    """The words for what was not called: what so few seeds would have found, the largest if many.
 
     Where the rows differ in n or in their spread, it is said whose the largest is.
     """
@@ -67,10 +67,9 @@ def nothing_found(rows: pd.DataFrame, unit: str = "") -> str:
     of = " of a difference" if worst["baseline"] else ""
     freedom = counted(int(worst["df"]), "degree")
     return (
-        f"no difference was found, and n = {int(worst['n'])}{whose} could have seen one of "
-        f"{number(worst['detectable'])}{unit}: with this spread (standard deviation{of} "
-        f"{number(worst['sd'])}{unit}, {freedom} of freedom) one that large would be called in "
-        f"{percent(POWER)} of such ablations"
+        f"no difference was found; with n = {int(worst['n'])}{whose} one of "
+        f"{number(worst['detectable'])}{unit} would be found in {percent(POWER)} of such ablations "
+        f"(standard deviation{of} {number(worst['sd'])}{unit}, {freedom} of freedom)"
     )
 
 

@@ -63,12 +63,17 @@ def read_interventions(runs: Runs) -> Reading:
         f"A layer counts as used where FD-Lite0 rises by more than {percent(NOTICED)} in every "
         f"finished seed, two at least, once its alpha is 0: {names or 'none does'}{more}. As a "
         f"control: in {falls} of {len(tried)} it falls by as much in every seed. "
-        f"{_most(every, 'idxmax', 'All layers at once: most in')}"
+        f"{_extremes(every, 'All layers at once')}"
     )
     if len(single) > len(tried):
         text += f"Not counted, with one finished seed: {len(single) - len(tried)}. "
     opened = table[(table["intervention"] == "alpha = 1") & (table["layer"] == EVERY)]
-    text += _most(opened, "idxmin", "Attention alone everywhere costs least in")
+    # a self-attention layer keeps its input whatever its alpha
+    mixed = set(single.loc[_kinds(single) != "full", "arm"])
+    text += _extremes(
+        opened[~opened["arm"].isin(mixed)],
+        "Attention alone, where every gated layer of the generator is of full attention",
+    )
     text += (
         f"Each score is of {count(table['n_fake'].max())} images from the same latents, "
         f"{_seeds(closed)}. Batch norm keeps the statistics of the trained network, so a large "
@@ -76,16 +81,28 @@ def read_interventions(runs: Runs) -> Reading:
     )
     if tried.empty:
         return Reading("One seed says of no layer that its attention is used", text)
-    return Reading(f"{len(used)} of {len(tried)} generator layers use their attention", text)
+    counts = tried.groupby(_kinds(tried), sort=True).size()
+    shares = [f"{(_kinds(used) == kind).sum()} of {n} {kind}" for kind, n in counts.items()]
+    layers = f"attention layer{'' if counts.iloc[-1] == 1 else 's'} of the generators"
+    verb = "uses" if len(tried) == 1 else "use"
+    return Reading(f"{' and '.join(shares)} {layers} {verb} their attention", text)
 
 
-def _most(table: pd.DataFrame, which: str, words: str) -> str:
-    """The arm whose score changes most or least; nothing where no change is known."""
-    known = table[table["relative"].notna()]
+def _kinds(table: pd.DataFrame) -> pd.Series:
+    """What kind of layer each row is of: the first word of its label."""
+    return table["layer"].str.partition(" ")[0]
+
+
+def _extremes(table: pd.DataFrame, words: str) -> str:
+    """The arms whose score changes most and least; nothing where no change is known."""
+    known = table[table["relative"].notna()].sort_values("relative", ascending=False)
     if known.empty:
         return ""
-    row = known.loc[getattr(known["relative"], which)()]
-    return f"{words} {row['label']}, {_signed(row)}. "
+    ends = [known.iloc[0]] if len(known) == 1 else [known.iloc[0], known.iloc[-1]]
+    parts = [f"{row['label']} ({_signed(row)})" for row in ends]
+    if len(ends) == 1:
+        return f"{words}: {parts[0]}. "
+    return f"{words}: from {parts[1]} to {parts[0]}. "
 
 
 def read_sign_use(runs: Runs, flips: pd.DataFrame) -> Reading:

@@ -78,10 +78,25 @@ def kernels(page: Page) -> Said:
         if len(sizes) == 1:
             evidence.insert(0, f"Full attention has one kernel here, of {sizes[0]}.")
         return Said(unanswered(page, "kernels", "has another kernel size"), clean(evidence))
+    arms = arm_configs(page.runs)
+    size, base = (rows[side].map(arms["kernel_size"]).astype(int) for side in ("arm", "baseline"))
     evidence.insert(0, "Convolution and attention of a layer share the kernel size.")
+    if {1, 2} & {*size, *base}:
+        evidence.insert(
+            1,
+            "Layers resample by 2, so a transposed convolution of 1x1 reaches one position in four "
+            "and one of 2x2 lets no two windows overlap: small kernels lack more than a view.",
+        )
     answer = f"No kernel size is shown to matter, in {counted(len(rows), 'comparison')}"
     if rows["called"].any():
-        answer = f"Kernels above the smallest score {tally(rows)}"
+        than = f"{base.iloc[0]}x{base.iloc[0]}"
+        sides = ((f"smaller than {than}", size < base), (f"larger than {than}", size > base))
+        told = [
+            f"{words} {tally(rows[side]) if rows[side]['called'].any() else 'no difference shown'}"
+            for words, side in sides
+            if side.any()
+        ]
+        answer = f"Kernels {'; '.join(told)}"
     return said(answer, evidence, rows)
 
 

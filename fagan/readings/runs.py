@@ -1,8 +1,10 @@
 """What stands behind a page: which runs, made by what, scored how."""
 
+from fagan.config import stages_of
+from fagan.readings.effects import listed
 from fagan.readings.reading import Reading
 from fagan.records import Runs
-from fagan.tables import count, failures, seeds, status_counts, summary
+from fagan.tables import arm_configs, count, failures, seeds, status_counts, summary
 
 EXTRACTORS = {"lite0": "EfficientNet-Lite0", "inception": "Inception"}
 
@@ -70,13 +72,33 @@ def protocol(runs: Runs) -> str:
         return "No run is done, so no score was recorded."
     run = done.iloc[0]
     name = EXTRACTORS.get(run.get("extractor"), run.get("extractor"))
+    kid = (
+        " KID-Lite0 is the squared maximum mean discrepancy of the same features under a cubic "
+        "kernel."
+        if "kid_lite0" in done
+        else ""
+    )
+    trained = f" Trained in {listed(done['precision'].unique())}." if "precision" in done else ""
     return (
         f"FD-Lite0 is the Fréchet distance between {name} features "
         f"(input {count(run.get('input_size'))} px) of {count(run.get('n_fake'))} generated "
         f"and {count(run.get('n_real'))} real images of "
         f"{runs.reference.get('name', run['data'])} (split `{run.get('split')}`). It is not FID, "
         "and lower is better. The floor is the same distance between real images and other real "
-        "images at the same counts."
+        f"images at the same counts.{kid}{trained}"
+    )
+
+
+def networks(runs: Runs) -> str:
+    """The stages of every arm, generator from the latent and discriminator from the image."""
+    same: dict[str, list[str]] = {}
+    for arm, config in arm_configs(runs).iterrows():
+        stages = stages_of(config["architecture"], int(config["resolution"]))
+        same.setdefault(str(stages), []).append(runs.labels[arm])
+    parts = [f"{listed(labels)} `{stages}`" for stages, labels in same.items()]
+    return (
+        f"Stages, generator | discriminator: {'; '.join(parts)}. C is a convolution, F full "
+        "attention, +A self-attention after it; an arm that is wide has more channels instead."
     )
 
 

@@ -12,18 +12,20 @@ def block(ablation: str, results: Path = RESULTS) -> str:
     runs = load_runs(f"published/{ablation}", results)
     folder = f"results/published/{ablation}"
     scores, reach = readings.read_scores(runs), readings.read_reach(runs)
-    differences = readings.read_differences(tables.paired_differences(runs), runs.labels)
-    table = tables.present(tables.summary(runs)).astype(str)
+    paired = tables.paired_differences(runs)
+    differences = readings.read_differences(paired, runs.labels)
+    table = tables.present(tables.summary(runs), differences=paired).astype(str)
     ties, used = readings.read_ties(runs), readings.read_interventions(runs)
     parts = [
         f"![Final scores of every seed]({folder}/figures/final_scores.svg)",
-        f"**{scores.claim}.** {scores.text} {differences.text}",
+        f"**{scores.claim}.** {scores.text}",
         tables.markdown(table),
+        f"**{differences.claim}.** {differences.text}",
         f"**{reach.claim}.** {reach.text}",
         f"**{used.claim}.** {used.text}",
         f"**{ties.claim}.** {ties.text}",
-        f"{readings.protocol(runs)} Records, tables and pages: [{folder}]({folder}) "
-        f"({readings.made_with(runs)}).",
+        f"{readings.protocol(runs)} {readings.networks(runs)} Records, tables and pages: "
+        f"[{folder}]({folder}) ({readings.made_with(runs)}).",
     ]
     return "\n\n".join(parts) + "\n"
 
@@ -34,7 +36,7 @@ def scores_block(ablation: str, results: Path = RESULTS) -> str:
 
     runs = load_runs(f"published/{ablation}", results)
     differences = tables.paired_differences(runs)
-    table = tables.present(tables.summary(runs)).astype(str)
+    table = tables.present(tables.summary(runs), differences=differences).astype(str)
     folder = f"results/published/{ablation}"
     return "\n\n".join(
         (

@@ -49,6 +49,7 @@ from fagan.records.schema import (
     TRAIN_LOCK,
     WORKFLOW_LOCK,
     ablation_folder,
+    command_for,
     run_folder,
 )
 from fagan.records.tails import newest_rows
@@ -77,6 +78,7 @@ __all__ = [
     "Runs",
     "ablation_folder",
     "arm_label",
+    "command_for",
     "damaged",
     "grid_step",
     "load_runs",

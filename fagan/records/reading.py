@@ -9,7 +9,7 @@ from fagan.files import folder_name
 from fagan.records.checks import read_config, read_environment, read_metrics
 from fagan.records.files import damaged, read_object
 from fagan.records.gathering import gather
-from fagan.records.schema import RESULTS, TABLES, ablation_folder
+from fagan.records.schema import RESULTS, TABLES, ablation_folder, command_for
 
 if TYPE_CHECKING:
     import pandas
@@ -87,7 +87,7 @@ def load_runs(ablation: str, results: Path = RESULTS, run_id: str | None = None)
         there = set(begun)
         ids = [i for i in asked if i in there]
     if not ids:
-        raise UserError(f"no runs under {folder}; `make ablations ABLATION={ablation}` makes them")
+        raise UserError(f"no runs under {folder}; `{command_for(ablation)}` makes them")
     rows, keys = [], {}
     for run_id in ids:
         run = folder / "runs" / folder_name("run", run_id)

@@ -70,6 +70,12 @@ def ablation_folder(ablation: str, results: Path = RESULTS) -> Path:
     return folder / folder_name("ablation", name)
 
 
+def command_for(ablation: str) -> str:
+    """The command that makes what `ablation_folder` names."""
+    name = ablation.removeprefix(f"{PUBLISHED}/")
+    return f"make {'ablations' if name == ablation else 'publish'} ABLATION={name}"
+
+
 def run_folder(ablation: str, run_id: str, results: Path = RESULTS) -> Path:
     """The folder of a run; UserError as for `ablation_folder`."""
     return ablation_folder(ablation, results) / "runs" / folder_name("run", run_id)

@@ -110,12 +110,20 @@ def _front(
 
     from fagan import readings
     from fagan.ablations import known_arms
-    from fagan.tables import as_html, comparisons, present, status_counts, summary
+    from fagan.tables import (
+        as_html,
+        comparisons,
+        paired_differences,
+        present,
+        status_counts,
+        summary,
+    )
 
     score, status = readings.read_scores(runs), readings.read_status(runs)
     rows, script = comparisons(runs), read_script("runs_table.js")
     answers = readings.answers(runs, known_arms(), rows)
     corrections = readings.read_corrections(rows)
+    scores = present(summary(runs), differences=paired_differences(runs))
     return fill(
         "front.html.j2",
         title=runs.title,
@@ -133,8 +141,8 @@ def _front(
         score={
             "claim": score.claim,
             "figure": Markup(_scores_figure(runs)),
-            "table": Markup(readable_tables(as_html(present(summary(runs))))),
-            "text": sentence(f"{score.text} {readings.protocol(runs)}"),
+            "table": Markup(readable_tables(as_html(scores))),
+            "text": sentence(f"{score.text} {readings.protocol(runs)} {readings.networks(runs)}"),
         },
         pages=_cards(runs, made),
         runs=listing(runs),

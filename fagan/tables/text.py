@@ -47,6 +47,7 @@ HEADINGS = {
     "median": "median change of FD",
     "rises": "rises in",
 }
+PARAMETERS = ("parameters_generator", "parameters_discriminator")
 # (column, heading, scale, significant digits; 0 = a whole number)
 PARTS = {
     "scores": (("fid", "FID", 1, 3), ("kid_lite0", "KID-Lite0", 1, 3)),
@@ -65,8 +66,17 @@ PARTS = {
 }
 
 
-def present(table: pd.DataFrame, part: str = "scores", metric: str = SCORE) -> pd.DataFrame:
-    """A part of the summary (`scores`, `ties` or `cost`) with headings and rounded text."""
+def present(
+    table: pd.DataFrame,
+    part: str = "scores",
+    metric: str = SCORE,
+    differences: pd.DataFrame | None = None,
+) -> pd.DataFrame:
+    """A part of the summary (`scores`, `ties` or `cost`) with headings and rounded text.
+
+    differences: `paired_differences` of the same runs, for a column of `scores` with each arm's
+    difference from the baseline and its corrected interval.
+    """
     shown = pd.DataFrame({"arm": table["label"]})
     if part != "cost":
         few = table["n"] < table["runs"]
@@ -86,11 +96,33 @@ def present(table: pd.DataFrame, part: str = "scores", metric: str = SCORE) -> p
                 for kind, limit in zip(table["interval"], limits, strict=True)
             ]
         shown["every seed"] = table[each].map(number).agg(", ".join, axis=1)
+        if differences is not None and len(differences):
+            base, column = _from_baseline(table, differences)
+            shown[f"{MINUS} {base}, 95 % corrected"] = column
+        if set(PARAMETERS) <= set(table):
+            millions = table[list(PARAMETERS)].astype(float).sum(axis=1, min_count=2) / 1e6
+            shown["parameters"] = [f"{number(v)} M" if v > 0 else DASH for v in millions]
     for column, heading, scale, digits in PARTS[part]:
         if column in table:
             values = [scale * value for value in table[column]]
             shown[heading] = [number(v, digits) if digits else count(v) for v in values]
     return shown
+
+
+def _from_baseline(table: pd.DataFrame, differences: pd.DataFrame) -> tuple[str, list[str]]:
+    """The baseline's label, and each arm's mean difference from it with what it is known to."""
+    known = differences.set_index("arm")
+    baseline = known["baseline"].iloc[0]
+    labels = table.set_index("arm")["label"]
+    cells = []
+    for arm in table["arm"]:
+        if arm not in known.index or not known.loc[arm, "n"]:
+            cells.append(DASH)
+            continue
+        row = known.loc[arm]
+        sign = "+" if row["mean"] > 0 else ""
+        cells.append(f"{sign}{number(row['mean'])} {span(row.corrected_low, row.corrected_high)}")
+    return labels.get(baseline, baseline), cells
 
 
 def as_html(frame: pd.DataFrame, caption: str = "", words: bool = False) -> str:

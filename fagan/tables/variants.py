@@ -91,21 +91,29 @@ def pairs_in(arms: pd.DataFrame, *names: str) -> Iterator[Pair]:
 
 
 def kernel_pairs(arms: pd.DataFrame) -> list[Pair]:
-    """Each kernel size against the smallest, with equal channels: nets of full attention alone."""
-    pure = arms[[is_pure(arm) for _, arm in arms.iterrows()]]
-    return [
-        (one, other)
-        for one, other in pairs_in(pure, "kernel_size")
-        if pure.loc[other, "kernel_size"] == pure["kernel_size"].min()
-    ]
+    """Each kernel size against the blog's, with equal channels: nets of full attention alone.
+
+    Where none has the blog's, against the smallest.
+    """
+    return _of_one_kernel(arms, _pairs_of_pure(arms, "kernel_size"))
 
 
 def sized_kernel_pairs(arms: pd.DataFrame) -> list[Pair]:
     """The same with equally many parameters: channels make up for the kernel."""
-    pure = arms[[is_pure(arm) for _, arm in arms.iterrows()]]
-    found = [pair for pair in pairs_in(pure, "kernel_size", "width") if equal_size(arms, *pair)]
-    smallest = min((pure.loc[other, "kernel_size"] for _, other in found), default=0)
-    return [pair for pair in found if pure.loc[pair[1], "kernel_size"] == smallest]
+    found = _pairs_of_pure(arms, "kernel_size", "width")
+    return _of_one_kernel(arms, [pair for pair in found if equal_size(arms, *pair)])
+
+
+def _pairs_of_pure(arms: pd.DataFrame, *names: str) -> list[Pair]:
+    return list(pairs_in(arms[[is_pure(arm) for _, arm in arms.iterrows()]], *names))
+
+
+def _of_one_kernel(arms: pd.DataFrame, pairs: list[Pair]) -> list[Pair]:
+    """Those whose second arm has the blog's kernel size, or else the smallest."""
+    sizes = {other: arms.loc[other, "kernel_size"] for _, other in pairs}
+    blogs = DEFAULTS["kernel_size"]
+    base = blogs if blogs in sizes.values() else min(sizes.values(), default=0)
+    return [pair for pair in pairs if sizes[pair[1]] == base]
 
 
 def equal_size(arms: pd.DataFrame, one: str, other: str) -> bool:
