@@ -24,23 +24,34 @@ def score_run(
     n_fake: int = 0,
     n_real: int = 0,
     input_size: int = 128,
-    seed: int = 0,
+    seed: int | None = None,
     results: Path = RESULTS,
 ) -> list[dict]:
     """Scores of a finished run's generator, against its own held-out images unless told otherwise.
 
-    n_fake, n_real: 0 takes the run's. Memorisation is judged only against the run's own data.
+    n_fake, n_real: 0 takes the run's, as seed None does: at its input size, 64, these are then the
+    scores of its metrics.json, on the same kind of machine to the last digit. Memorisation is
+    judged only against the run's own data.
     Raises UserError where the run is unknown or has no weights yet.
     """
     config = planned_run(ablation, run_id, results)
+    seed = train.EVALUATION_SEED if seed is None else seed
     weights = run_folder(ablation, run_id, results) / "generator.safetensors"
     if not weights.exists():
         raise UserError(f"{run_id} has no weights: {weights} is written when a run is done")
     config = config.with_(n_real=n_real or config.n_real)
-    device = str(train.pick_device(config))
+    where = train.pick_device(config)
+    device = str(where)
     generator = train.load_generator(config, weights).to(device)
     n = _enough(n_fake or config.n_fake, "generated images")
-    images = evaluate.sample(generator, n, config.latent_size, seed, device=device)
+    # drawn as the training draws what it scores: rounding alone would make another number
+    generator = generator.to(memory_format=train.layout(config))
+    with (
+        train.threads(config.threads),
+        train.fast_matmul(config, where),
+        train.precision(config, where),
+    ):
+        images = evaluate.sample(generator, n, config.latent_size, seed, device=device)
     own = not reference
     real = data.load(config, "reference") if own else _reference(reference, config, config.n_real)
     trained = data.load(config, "train") if own else None

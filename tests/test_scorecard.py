@@ -63,16 +63,20 @@ def test_a_run_is_scored_as_its_weights_draw(results):
     done = run_cli("one/fagan-seed0", "--results", results, "--input-size", 64)
     assert done.exit_code == 0, done.output
     (row,) = json.loads((results / "one" / "runs" / "fagan-seed0" / "scores.json").read_text())
+    metrics = records.read_json(results / "one" / "runs" / "fagan-seed0" / "metrics.json")
+    for name in ("fd_lite0", "kid_lite0", "n_fake", "n_real", "eval_seed", "coherence_eyes"):
+        assert row[name] == metrics[name], name
     config = ablations.planned_run("one", "fagan-seed0", results)
     generator = train.load_generator(
         config, results / "one" / "runs" / "fagan-seed0" / "generator.safetensors"
     )
-    images = evaluate.sample(generator, 60, 16, seed=0)
+    images = evaluate.sample(generator, 60, 16, seed=train.EVALUATION_SEED)
     extractor = evaluate.lite0(64)
     from fagan import data
 
     real = data.load(config, "reference")
-    expected = evaluate.score(images, evaluate.reference(real, 64, extractor), extractor)
+    reference = evaluate.reference(real, 64, extractor)
+    expected = evaluate.score(images, reference, extractor, train.EVALUATION_SEED)
     assert row["fd_lite0"] == pytest.approx(expected["fd_lite0"], rel=1e-9)
     for name in ("kid_lite0", "precision_lite0", "coverage_lite0", "fd_lite0_extrapolated",
                  "memorisation_lite0", "coherence_eyes", "n_train"):  # fmt: skip

@@ -53,7 +53,10 @@ def evaluate(
     resolution: Annotated[
         int, typer.Option(min=8, max=1024, help="pixels of a folder's images")
     ] = 64,
-    seed: Annotated[int, typer.Option(min=0, max=2**62, help="of latents and subsets")] = 0,
+    seed: Annotated[
+        int | None,
+        typer.Option(min=0, max=2**62, help="of latents and subsets; a run's own if none"),
+    ] = None,
     out: Annotated[Path | None, typer.Option(help="JSON file; a run's default is its own")] = None,
     results: Results = RESULTS,
 ) -> None:
@@ -74,7 +77,7 @@ def evaluate(
             n_fake=n_fake,
             n_real=n_real or 5_000,
             input_size=input_size,
-            seed=seed,
+            seed=seed or 0,
         )
     else:
         ablation, _, run_id = scored.rpartition("/")

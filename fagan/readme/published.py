@@ -41,7 +41,7 @@ def published_page(results: Path = RESULTS) -> str:
         "2. A table's `seed 0`, `seed 1`, ... are final scores, `metrics.json` of "
         "`runs/ARM-seedN/`, or differences of two of them.\n"
         "3. In the clone's root, with its `.venv` active: "
-        "`fagan.records.load_runs('published/laptop')` loads everything into pandas, and a run with "
+        "`fagan.records.load_runs('published/laptop')` loads everything into pandas, a run with "
         "weights draws again (`python -m fagan sample published/laptop fagan-seed0`) and is scored "
         "again (`python -m fagan evaluate published/laptop/fagan-seed0 --input-size 64`).",
         "## Files of an ablation",

@@ -8,6 +8,7 @@ the checkpoint holds, and scores draw from generators of their own.
 
 from fagan.train.arithmetic import (
     fast_matmul,
+    layout,
     onednn_is_exact,
     pick_device,
     precision,
@@ -36,6 +37,7 @@ __all__ = [
     "fast_matmul",
     "frozen",
     "g_step",
+    "layout",
     "load_generator",
     "load_weights",
     "onednn_is_exact",

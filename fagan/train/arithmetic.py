@@ -35,6 +35,11 @@ def precision(config: RunConfig, device: torch.device):
     return nullcontext()
 
 
+def layout(config: RunConfig) -> torch.memory_format:
+    """Channels last: convolutions are faster in it, and attention reads it as tokens, uncopied."""
+    return torch.contiguous_format if config.exact else torch.channels_last
+
+
 @contextmanager
 def fast_matmul(config: RunConfig, device: torch.device) -> Iterator[str]:
     """float32 matrix products by oneDNN where that is exact here; yields "onednn" or "default".

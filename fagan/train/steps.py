@@ -12,7 +12,7 @@ from fagan import data
 from fagan.config import RunConfig
 from fagan.losses import LOSSES
 from fagan.models import Discriminator, Generator, build
-from fagan.train.arithmetic import precision
+from fagan.train.arithmetic import layout, precision
 from fagan.train.optimizer import Adam
 
 LOGGED = ("loss_d", "loss_g", "d_real", "d_fake")
@@ -46,10 +46,8 @@ class State:
 
 def start(config: RunConfig, device: torch.device) -> State:
     """Fresh networks and optimizers of a configuration."""
-    # channels last: convolutions are faster in it, and attention reads it as tokens without a copy
-    layout = torch.contiguous_format if config.exact else torch.channels_last
     generator, discriminator = (
-        network.to(device, memory_format=layout) for network in build(config)
+        network.to(device, memory_format=layout(config)) for network in build(config)
     )
 
     def adam(network: nn.Module, rate: float) -> torch.optim.Optimizer:
