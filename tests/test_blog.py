@@ -152,10 +152,14 @@ def test_all_comparisons_share_one_correction(many):
     tested = table[table["n"] > 1]
     assert set(tested["comparisons"]) == {len(tested)} and len(tested) > 15
     row = table[(table["arm"] == "j") & (table["baseline"] == "d")].iloc[0]
-    assert row["mean"] == pytest.approx(final_score("j", 0) - final_score("d", 0), abs=2)
-    spread = tables.seed_spread(tables.final_scores(many))
+    assert row["mean"] == pytest.approx(
+        100 * (final_score("j", 0) / final_score("d", 0) - 1), abs=3
+    )
+    assert row["absolute_mean"] == pytest.approx(final_score("j", 0) - final_score("d", 0), abs=2)
+    final = tables.final_scores(many)
+    spread = tables.seed_spread(final.assign(value=np.log(final["value"])))
     assert row["df"] == spread.df == (len(MANY) - 1) * 2
-    assert row["sd"] == pytest.approx(np.sqrt(2) * spread.sd)
+    assert row["sd"] == pytest.approx(100 * np.expm1(np.sqrt(2) * spread.sd))
 
 
 def test_closed_gates_are_shares_of_the_trained_score(many):
@@ -218,7 +222,7 @@ def test_what_is_not_there_is_said_with_its_command(few, known):
 
 
 def test_an_effect_is_called_and_a_null_says_what_could_be_seen(many):
-    moved = many.runs["fd_lite0"].where(many.runs["arm"] != "j", many.runs["fd_lite0"] - 500)
+    moved = many.runs["fd_lite0"].where(many.runs["arm"] != "j", many.runs["fd_lite0"] / 5)
     better = replace(many, runs=many.runs.assign(fd_lite0=moved))
     assert readings.answers(better)[4].answer == "Concatenating scores better"
     same = many.runs["seed"].map(lambda seed: final_score("fagan", seed))
@@ -286,12 +290,14 @@ def test_the_band_spans_the_seeds(many):
 @pytest.mark.parametrize("reach", [None, 1e6])
 def test_an_interval_of_one_degree_of_freedom_leaves_the_points_room(many, reach):
     rows = tables.comparisons(many).query("subject == 'equal steps' and n > 1")
-    rows = rows if reach is None else rows.assign(low=-reach, high=reach)
+    if reach:  # of a ratio: so many times as much and so many times as little
+        rows = rows.assign(low=100 * (1 / reach - 1), high=100 * (reach - 1))
     ax = plt.figure().subplots()
     plots.comparison_rows(rows, ax, many)
-    points = rows[[c for c in rows if c.startswith("seed ")]].abs().max().max()
-    low, high = ax.get_xlim()
-    assert points < max(-low, high) < 1e4
+    points = np.log1p(rows[[c for c in rows if c.startswith("seed ")]] / 100).abs().max().max()
+    low, high = np.log1p(np.array(ax.get_xlim()) / 100)
+    assert points < max(-low, high) < np.log(1e4)
+    assert any("%" in tick.get_text() for tick in ax.get_xticklabels())
     arrows = [line for line in ax.lines if line.get_marker() in ("<", ">")]
     assert len(arrows) == (0 if reach is None else 2 * len(rows))
     if reach:

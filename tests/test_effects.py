@@ -160,8 +160,37 @@ def test_the_spread_of_every_arm_beside_the_pooled_one():
     table = tables.arm_spreads(scores(values)).set_index("arm")
     assert table["n"].tolist() == [3, 3, 2]
     assert table.loc["1", "sd"] == pytest.approx(np.std(values[1], ddof=1))
-    spread = tables.seed_spread(scores(values))
-    assert set(table["pooled_sd"]) == {spread.sd} and set(table["df"]) == {spread.df}
+    assert table.loc["1", "sd_percent"] == pytest.approx(
+        100 * np.expm1(np.std(np.log(values[1]), ddof=1))
+    )
+    spread = tables.seed_spread(scores(np.log(values)))
+    assert set(table["pooled_percent"]) == {100 * np.expm1(spread.sd)}
+    assert set(table["df"]) == {spread.df}
+
+
+def test_ratios_are_contrasts_of_logarithms():
+    values = np.exp(np.random.default_rng(3).normal(7, 0.1, (5, 3))) * [[1], [2], [1], [1], [4]]
+    pairs = [("1", "0"), ("4", "2")]
+    table = tables.contrasts(scores(values), pairs, ratios=True)
+    logs = tables.contrasts(scores(np.log(values)), pairs)
+    for name in ("mean", "low", "high", "own_low", "own_high", "sd", "detectable", "seed 2"):
+        assert table[name].to_numpy() == pytest.approx(100 * (np.exp(logs[name]) - 1))
+    for name in ("n", "p", "df", "comparisons", "called", "alone"):
+        assert table[name].tolist() == logs[name].tolist()
+    assert table.loc[0, "seed 1"] == pytest.approx(100 * (values[1, 1] / values[0, 1] - 1))
+    # no logarithm, no value
+    values[1, 0] = 0
+    assert tables.contrasts(scores(values), pairs, ratios=True)["n"].tolist() == [2, 3]
+
+
+def test_one_arm_that_failed_does_not_drown_the_others():
+    """Noise of a tenth of each score, one arm at forty times the others' scores."""
+    values = np.exp(np.random.default_rng(5).normal(0, 0.05, (6, 3))) * 100
+    values[1] *= 0.6
+    failed = np.vstack([values, 40 * np.exp([[4.5, 4.7, 4.6]])])
+    pairs = [("1", "0")]
+    assert tables.contrasts(scores(failed), pairs, ratios=True).loc[0, "called"]
+    assert not tables.contrasts(scores(failed), pairs).loc[0, "called"]
 
 
 def test_more_comparisons_or_fewer_seeds_see_less():

@@ -153,12 +153,32 @@ def test_paired_differences_use_equal_seeds_only(runs):
     table = tables.paired_differences(runs).set_index("arm")
     assert list(table.index) == ["dcgan", "fagan", "fagan-relativistic"]
     fagan = table.loc["fagan"]
-    assert [fagan["seed 0"], fagan["seed 1"]] == [70 - 80, 74 - 86]
+    ratios = np.array([70 / 80, 74 / 86])
+    assert [fagan["seed 0"], fagan["seed 1"]] == pytest.approx(100 * (ratios - 1))
     assert np.isnan(fagan["seed 2"])  # the baseline diverged there
-    assert list(fagan[["n", "mean", "below", "low", "high"]]) == [2, -11, 2, -12, -10]
+    assert list(fagan[["n", "below"]]) == [2, 2]
+    assert fagan["mean"] == pytest.approx(100 * (np.sqrt(ratios.prod()) - 1))  # geometric
+    range_ = 100 * (np.sort(ratios) - 1)
+    assert list(fagan[["low", "high"]]) == pytest.approx(list(range_))
     other = tables.paired_differences(runs, baseline="fagan").set_index("arm")
-    assert other.loc["sagan", "mean"] == 11
-    assert list(other.loc["dcgan", ["n", "mean", "below"]]) == [3, 20, 0]
+    # the other way round is the reciprocal, which differences of ratios would not be
+    assert 1 + other.loc["sagan", "mean"] / 100 == pytest.approx(1 / (1 + fagan["mean"] / 100))
+    assert list(other.loc["dcgan", ["n", "below"]]) == [3, 0]
+
+
+def test_a_table_of_scores_holds_what_is_known_against_the_baseline(runs):
+    differences = tables.paired_differences(runs)
+    table = tables.present(tables.summary(runs), differences=differences).set_index("arm")
+    row = differences.set_index("arm").loc["fagan"]
+    interval = tables.span(row["corrected_low"], row["corrected_high"])
+    assert table.loc["FAGAN", "against SAGAN, %"] == f"{tables.number(row['mean'])} {interval}"
+    assert table.loc["SAGAN", "against SAGAN, %"] == "\N{EN DASH}"
+    assert table.loc["DCGAN", "against SAGAN, %"].startswith("+")
+    config = tables.arm_configs(runs).loc["fagan"]
+    assert table.loc["FAGAN", "parameters"] == f"{tables.number(config['parameters'] / 1e6)} M"
+    assert "range" not in table and "interval" not in table
+    alone = tables.present(tables.summary(runs))
+    assert "parameters" not in alone and not any("against" in name for name in alone)
 
 
 def test_learning_curve_and_best(runs):
@@ -278,12 +298,14 @@ def test_sentences_say_n_and_do_not_decide_on_overlap(runs):
 
 def test_the_order_of_the_best_two_is_decided_by_an_interval_and_not_by_overlap(runs):
     frame = runs.runs[runs.runs["arm"].isin(["sagan", "fagan"])]
+    score = frame["fd_lite0"].where(frame["run_id"] != "sagan-seed1", 76.0)
+    frame = frame.assign(fd_lite0=score)
     two = replace(runs, runs=frame, arms=("sagan", "fagan"))
-    # 70, 74 and 69 lie below 80 and 86, and two differences of -10 and -12 show nothing
+    # 70 and 74 lie below 80 and 76, and two ratios of 0.88 and 0.97 show nothing
     reading = readings.read_scores(two)
     assert reading.claim.endswith("not clearly below SAGAN")
     assert "overlap" not in reading.text
-    row = tables.contrasts(tables.final_scores(two), [("fagan", "sagan")], 1).iloc[0]
+    row = tables.contrasts(tables.final_scores(two), [("fagan", "sagan")], 1, ratios=True).iloc[0]
     assert not row["called"] and tables.span(row["low"], row["high"]) in reading.text
     apart = frame["fd_lite0"].where(frame.arm == "fagan", frame["fd_lite0"] + 500)
     reading = readings.read_scores(replace(two, runs=frame.assign(fd_lite0=apart)))
@@ -294,7 +316,7 @@ def test_the_pair_of_the_best_two_was_chosen_so_all_pairs_are_corrected_for(many
     reading = readings.read_scores(many_seeds)
     assert "corrected for all 6 pairs of arms" in reading.text
     scores = tables.final_scores(many_seeds)
-    row = tables.contrasts(scores, [("fagan", "fagan-relativistic")], 6).iloc[0]
+    row = tables.contrasts(scores, [("fagan", "fagan-relativistic")], 6, ratios=True).iloc[0]
     assert tables.span(row["low"], row["high"]) in reading.text
     assert row["called"] and not row["alone"]
     assert reading.claim.endswith("below FAGAN relativistic if all arms spread alike")
@@ -314,7 +336,8 @@ def test_differences_say_what_was_called_and_what_could_have_been_seen(runs):
         "At equal seeds FAGAN is below SAGAN; DCGAN is above SAGAN, if all arms spread alike"
     )
     low, high = rows.loc["fagan", ["corrected_low", "corrected_high"]]
-    assert f"FAGAN \u221211.0 {tables.span(low, high)}, n = 2" in reading.text
+    mean = tables.number(rows.loc["fagan", "mean"])
+    assert f"FAGAN {mean} {tables.span(low, high)} %, n = 2" in reading.text
     assert "corrected for 2 comparisons" in reading.text
     assert "1 of these 2 comparisons would still agree" in reading.text  # 2 x 0.5
     assert "One shared seed, which shows no spread: FAGAN relativistic" in reading.text
@@ -329,10 +352,12 @@ def test_no_difference_is_said_with_what_could_have_been_seen(runs):
     reading = readings.read_differences(table, runs.labels)
     assert not table["called"].any() and reading.claim == "No arm is shown to differ from SAGAN"
     seen = tables.number(table["detectable"].max())
-    found = f"with n = 2 one of {seen} would be found in 80 % of such ablations"
+    found = f"with n = 2 one of {seen} % would be found in 80 % of such ablations"
     assert f"no difference was found; {found}" in reading.text
     row = table.loc[table["detectable"].idxmax()]
-    assert f"difference {tables.number(row['sd'])}, {row['df']} degrees of freedom" in reading.text
+    assert (
+        f"difference {tables.number(row['sd'])} %, {row['df']} degrees of freedom" in reading.text
+    )
     assert table["detectable"].max() > table["mean"].abs().max()
 
 

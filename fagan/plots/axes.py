@@ -3,9 +3,17 @@
 from collections.abc import Sequence
 
 import matplotlib as mpl
+import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
-from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
+from matplotlib.ticker import (
+    FixedLocator,
+    FuncFormatter,
+    LogLocator,
+    MaxNLocator,
+    NullFormatter,
+    NullLocator,
+)
 
 from fagan.plots.look import MUTED, PAPER
 from fagan.records import Runs
@@ -20,6 +28,45 @@ def steps_axis(ax: Axes) -> None:
     ax.xaxis.set_major_locator(MaxNLocator(nbins=6, integer=True))
     ax.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
     ax.grid(axis="x", visible=False)
+
+
+RATIOS = (-90, -75, -50, -30, -20, -10, 0, 10, 20, 50, 100, 200, 400, 1_000, 10_000)
+APART = 0.085  # of the axis, that two of its numbers need
+
+
+def ratio_axis(ax: Axes, reach: float | None = None) -> None:
+    """x in % of a baseline, on the scale of the ratio: twice as much is as far as half as much.
+
+    The limits are those of what was drawn, or `reach` to both sides of 0, as a logarithm.
+    """
+    low, high = logarithm_of(ax.dataLim.intervalx) if reach is None else (-reach, reach)
+    low, high = low - 0.04 * (high - low), high + 0.04 * (high - low)
+    ax.set_xscale("function", functions=(logarithm_of, percent_of))
+    ax.set_xlim(percent_of(low), percent_of(high))
+    shown: list[float] = []
+    # from 0 outwards, so that what is left out are the larger ones of two that crowd
+    for tick in sorted(RATIOS, key=abs):
+        place = float(logarithm_of(tick))
+        near = [abs(place - logarithm_of(other)) < APART * (high - low) for other in shown]
+        if low <= place <= high and not any(near):
+            shown.append(tick)
+    ax.xaxis.set_major_locator(FixedLocator(sorted(shown)))
+    ax.xaxis.set_minor_locator(NullLocator())
+    ax.xaxis.set_major_formatter(FuncFormatter(lambda value, _: signed_percent(value)))
+
+
+def logarithm_of(percent):
+    """Of the ratio that is so many % above one."""
+    return np.log1p(np.maximum(np.asarray(percent, dtype=float), -99.999) / 100)
+
+
+def percent_of(logarithm):
+    return 100 * np.expm1(np.minimum(logarithm, 700))
+
+
+def signed_percent(value: float) -> str:
+    sign = "+" if value > 0 else ""
+    return f"{sign}{value:,.0f} %".replace("-", "\N{MINUS SIGN}")
 
 
 def log_axis(axis) -> None:

@@ -11,13 +11,15 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter
 
 from fagan.plots.alphas import NETWORKS, layer_styles
-from fagan.plots.axes import floor_line, steps_axis
+from fagan.plots.axes import floor_line, logarithm_of, percent_of, ratio_axis, steps_axis
 from fagan.plots.budget import fewer_points
 from fagan.plots.instruments import interventions_figure, note
 from fagan.plots.look import INK, METRICS, MUTED, PAPER, arm_styles
 from fagan.plots.studies import field_sizes_figure
 from fagan.records import Runs
 from fagan.tables import (
+    FD,
+    SOON,
     arm_configs,
     closed_gates,
     final_scores,
@@ -53,27 +55,36 @@ def comparison_rows(rows: pd.DataFrame, ax: Axes, runs: Runs) -> Axes:
             spread = np.linspace(-0.16, 0.16, len(points)) if len(points) > 1 else np.zeros(1)
             ax.plot(points, place + spread, color=color, ls="", ms=6, zorder=3, **look.points)
     ax.axvline(0, color=INK, lw=0.9, zorder=0)
-    _cut_off(rows, each, ax)
+    ratios = rows["measure"].isin((FD, SOON)).all()
+    reach = _cut_off(rows, each, ax, ratios)
+    if ratios:
+        ratio_axis(ax, reach)
+    else:
+        ax.xaxis.set_major_formatter(FuncFormatter(lambda value, _: number_on_axis(value)))
     ax.set_yticks(range(len(rows)), rows["label"])
-    ax.xaxis.set_major_formatter(FuncFormatter(lambda value, _: number_on_axis(value)))
     ax.set_ylim(len(rows) - 0.4, -0.6)
     ax.tick_params(axis="y", size=0)
     ax.grid(axis="y", visible=False)
     return ax
 
 
-def _cut_off(rows: pd.DataFrame, each: list[str], ax: Axes) -> None:
-    """Limit an axis whose intervals are more than CROWDED times as wide as its points lie."""
-    points = np.nanmax(rows[["mean", *each]].abs().to_numpy(float))
-    ends = rows[["low", "high"]].to_numpy(float)
+def _cut_off(rows: pd.DataFrame, each: list[str], ax: Axes, ratios: bool) -> float | None:
+    """Limit an axis whose intervals are more than CROWDED times as wide as its points lie.
+
+    Returns where it ends on both sides of 0, of ratios as a logarithm; None where it is not cut.
+    """
+    to, back = (logarithm_of, percent_of) if ratios else (np.array, np.array)
+    points = np.nanmax(np.abs(to(rows[["mean", *each]].to_numpy(float))))
+    ends = to(rows[["low", "high"]].to_numpy(float))
     if not np.nanmax(np.abs(ends), initial=0) > CROWDED * points:
-        return
+        return None
     edge = CROWDED / 3 * points
-    ax.set_xlim(-edge, edge)
+    ax.set_xlim(back(-edge), back(edge))
     for place, (low, high) in enumerate(ends):
         for end, side, marker in ((low, -edge, "<"), (high, edge, ">")):
             if abs(end) > edge:
-                ax.plot(side, place, marker, color=MUTED, ms=5, clip_on=False, zorder=4)
+                ax.plot(back(side), place, marker, color=MUTED, ms=5, clip_on=False, zorder=4)
+    return edge
 
 
 def number_on_axis(value: float) -> str:
@@ -99,7 +110,9 @@ def comparisons_figure(rows: pd.DataFrame, runs: Runs, words: str) -> Figure:
         ax.set_title(own["subject"].iloc[0])
         measure = own["measure"].iloc[0]
         pairs = own["baseline"].iloc[0] != ""
-        ax.set_xlabel(f"difference in {measure} at the same seed" if pairs else measure)
+        of_ratios = f"{measure.removesuffix(' (%)')} against the second arm at the same seed"
+        plain = f"difference in {measure} at the same seed" if pairs else measure
+        ax.set_xlabel(of_ratios if measure in (FD, SOON) else plain)
     return figure
 
 

@@ -17,6 +17,7 @@ from fagan.plots.axes import (
     floor_line,
     log_axis,
     mark_end,
+    ratio_axis,
     shown_arms,
     steps_axis,
 )
@@ -140,12 +141,15 @@ def final_scores(
     return ax
 
 
-def _seeds(ax: Axes, row: int, points: np.ndarray, look: ArmStyle) -> None:
+def _seeds(
+    ax: Axes, row: int, points: np.ndarray, look: ArmStyle, mean: float | None = None
+) -> None:
     """One row of a strip: a point a seed, a little apart, and a bar at their mean."""
     if not len(points):
         return
+    mean = points.mean() if mean is None else mean
     spread = np.linspace(-0.16, 0.16, len(points)) if len(points) > 1 else np.zeros(1)
-    ax.plot([points.mean()] * 2, [row - 0.34, row + 0.34], color=look.color, lw=2.6, zorder=2)
+    ax.plot([mean] * 2, [row - 0.34, row + 0.34], color=look.color, lw=2.6, zorder=2)
     ax.plot(points, row + spread, color=look.color, ls="", ms=6.5, zorder=3, **look.points)
 
 
@@ -162,7 +166,7 @@ def differences(table: pd.DataFrame, ax: Axes, runs: Runs) -> Axes:
         points = points[np.isfinite(points)]
         ends = [arm["corrected_low"], arm["corrected_high"]]
         ax.plot(ends, [row, row], color=look.color, lw=1.4, zorder=1)
-        _seeds(ax, row, points, look)
+        _seeds(ax, row, points, look, arm["mean"])
         if not len(points):
             ax.annotate("no shared finished seed", (0, row), va="center", fontsize=8, color=MUTED)
     ax.axvline(0, color=INK, lw=0.9, zorder=0)
@@ -172,7 +176,8 @@ def differences(table: pd.DataFrame, ax: Axes, runs: Runs) -> Axes:
     ax.grid(axis="y", visible=False)
     metric = table["metric"].iloc[0] if len(table) else "fd_lite0"
     base = runs.labels.get(runs.baseline) or arm_label(runs.baseline)
-    ax.set_xlabel(f"difference in {METRICS.get(metric, metric)} to {base} at the same seed")
+    ax.set_xlabel(f"{METRICS.get(metric, metric)} against {base} at the same seed")
+    ratio_axis(ax)
     return ax
 
 

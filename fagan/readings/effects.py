@@ -73,14 +73,26 @@ def nothing_found(rows: pd.DataFrame, unit: str = "") -> str:
     )
 
 
+def _growing(table: pd.DataFrame) -> str:
+    """Whether noise grows with the score, for which scores are compared as ratios."""
+    from scipy import stats
+
+    text = f" Of FD-Lite0 itself: from {number(table['sd'].min())} to {number(table['sd'].max())}"
+    if len(table) > 2:
+        rank = number(float(stats.spearmanr(table["mean"], table["sd"]).statistic), 2)
+        text += f", with a rank correlation of {rank} with the mean over {len(table)} arms"
+    return f"{text} (noise that grows with the score, as ratios take it to, has one of 1)."
+
+
 def read_spreads(runs: Runs) -> Reading:
     """How differently the arms spread, which every conditional call assumes that they do not."""
     table = arm_spreads(final_scores(runs))
-    table = table[table["sd"] > 0]
+    table = table[table["sd_percent"] > 0]
     if len(table) < 2:
         return Reading("How the arms spread is not known", "Fewer than two arms have two seeds.")
-    least, most = table.loc[table["sd"].idxmin()], table.loc[table["sd"].idxmax()]
-    ratio = number(most["sd"] / least["sd"], 2)
+    spreads = table["sd_percent"]
+    least, most = table.loc[spreads.idxmin()], table.loc[spreads.idxmax()]
+    ratio = number(spreads.max() / spreads.min(), 2)
     low, high = int(table["n"].min()), int(table["n"].max())
     over = seeds(low) if low == high else f"{low} to {seeds(high)}"
     pooled = ""
@@ -88,12 +100,13 @@ def read_spreads(runs: Runs) -> Reading:
         freedom = counted(int(table["df"].iloc[0]), "degree")
         pooled = (
             f" Taken together, with what a seed does to all arms left out, they spread by "
-            f"{number(table['pooled_sd'].iloc[0])} ({freedom} of freedom)."
+            f"{number(table['pooled_percent'].iloc[0])} % ({freedom} of freedom)."
         )
     return Reading(
         f"{runs.labels[most['arm']]} spreads {ratio} times as much as {runs.labels[least['arm']]}",
-        f"Standard deviations of FD-Lite0 over {over}: from {number(least['sd'])} to "
-        f"{number(most['sd'])}.{pooled} Of so few seeds a standard deviation is itself hardly "
+        f"Standard deviations of the logarithm of FD-Lite0 over {over}, in %: from "
+        f"{number(spreads.min())} to {number(spreads.max())}.{_growing(table)}{pooled} "
+        "Of so few seeds a standard deviation is itself hardly "
         f"known, so a large ratio proves no unequal spread and a small one no equal. A call that "
         f"holds {CONDITION} is to be read beside this table.",
     )

@@ -189,8 +189,8 @@ def _short(subject: str, rows: pd.DataFrame) -> str:
     row = rows[rows["called"]].iloc[0]
     if row["measure"] == CHANGE:
         return f"{subject} {signed(row['mean'])} %"
-    first = f" ({row['label']} {signed(row['mean'])})" if len(rows) > 1 else ""
-    amount = f" {signed(row['mean'])}," if len(rows) == 1 else ""
+    first = f" ({row['label']} {signed(row['mean'])} %)" if len(rows) > 1 else ""
+    amount = f" {signed(row['mean'])} %," if len(rows) == 1 else ""
     return f"{subject}{amount} {tally(rows)}{first}"
 
 

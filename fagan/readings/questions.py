@@ -238,7 +238,7 @@ def attention(page: Page) -> Said:
     )
     evidence = [
         verdict(between, "attention between convolutions against none"),
-        verdict(full, "full attention in place of it"),
+        verdict(full, "full attention against SAGAN and against wider networks"),
         left_out(page, "attention"),
         missing(page, (self_pairs, "SAGAN against DCGAN"), (full_pairs, "FAGAN against SAGAN")),
         _equal_sizes(page, paired(pd.concat([between, full]))),

@@ -89,14 +89,14 @@ def _order(scores: pd.DataFrame, table: pd.DataFrame) -> tuple[str | None, str]:
         return None, "a single seed settles no order."
     able = int((table["n"] > 1).sum())
     pairs = able * (able - 1) // 2
-    row = contrasts(scores, [(first["arm"], second["arm"])], pairs).iloc[0]
+    row = contrasts(scores, [(first["arm"], second["arm"])], pairs, ratios=True).iloc[0]
     if row["n"] < 2:
         return None, "they share no two seeds, so the order of the two is not settled."
     if not np.isfinite([row["low"], row["high"]]).all():
         return None, "nothing is known of the spread, so the order of the two is not settled."
     of = f", corrected for all {pairs} pairs of arms, as it was chosen from them"
     apart = (
-        f"at equal seeds the difference is {signed(row['mean'])} {span(row['low'], row['high'])} "
+        f"at equal seeds the difference is {signed(row['mean'])} {span(row['low'], row['high'])} % "
         f"(n = {row['n']}{of if pairs > 1 else ''})"
     )
     if not row["called"] or row["mean"] > 0:
@@ -148,18 +148,18 @@ def _called(paired: pd.DataFrame, base: str) -> str:
     if len(called):
         named = "; ".join(
             f"{row['label']} {signed(row['mean'])} "
-            f"{span(row['corrected_low'], row['corrected_high'])}, n = {row['n']}"
+            f"{span(row['corrected_low'], row['corrected_high'])} %, n = {row['n']}"
             + ("" if row["alone"] else f", {CONDITION}")
             for row in called.to_dict("records")
         )
         parts.append(f"A difference is called for {named}.")
     if rest["detectable"].notna().any():
-        parts.append(f"For {listed(rest['label'])} {nothing_found(rest)}.")
+        parts.append(f"For {listed(rest['label'])} {nothing_found(rest, ' %')}.")
     elif len(rest):
         parts.append(f"For {listed(rest['label'])} nothing is known of the spread.")
     parts.append(
         f"Intervals are corrected for {counted(int(paired['comparisons'].max()), 'comparison')} at "
-        "equal seeds, and their spread is that of all arms."
+        "equal seeds, of ratios, and their spread is that of all arms."
     )
     return " ".join(parts)
 
@@ -180,7 +180,7 @@ def _agreeing(paired: pd.DataFrame, base: str) -> str:
 
 
 def _named(rows: pd.DataFrame) -> str:
-    named = [f"{r.label} ({signed(r.mean)}, n = {r.n})" for r in rows.itertuples()]
+    named = [f"{r.label} ({signed(r.mean)} %, n = {r.n})" for r in rows.itertuples()]
     return "; ".join(named) or "no arm"
 
 

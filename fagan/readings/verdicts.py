@@ -178,8 +178,21 @@ def read_corrections(rows: pd.DataFrame) -> Reading:
     also = f"; of the {len(called)} called {leans} hold only {CONDITION}" if leans else ""
     return Reading(
         f"{counted(made, 'comparison')} made, {len(called)} called",
-        f"{first}{also}. The comparison page corrects for its own number, so a pair may be "
-        "called on one page and not on the other.",
+        f"{first}{also}. {_as_they_are(tested)}The comparison page corrects for its own number, so "
+        "a pair may be called on one page and not on the other.",
+    )
+
+
+def _as_they_are(tested: pd.DataFrame) -> str:
+    """What the scale decides: which scores would be called otherwise as differences."""
+    scores = tested[tested.get("absolute_called", pd.Series(np.nan, tested.index)).notna()]
+    if scores.empty:
+        return ""
+    other = scores[scores["called"].astype(bool) != scores["absolute_called"].astype(bool)]
+    names = f" ({named(other['label'])})" if len(other) else ""
+    return (
+        f"Scores are compared as ratios; as differences {len(other)} of "
+        f"{counted(len(scores), 'comparison')} would be called otherwise{names}. "
     )
 
 

@@ -27,10 +27,12 @@ ABLATION_FILES = {
 TABLE_FILES = {
     "alpha_reach.csv": "how far each network's gates went, of how far they could have",
     "answers.csv": "the answers of the first page, with their evidence as text",
-    "arm_spreads.csv": "the standard deviation of every arm over its seeds, and the pooled one",
+    "arm_spreads.csv": "the standard deviation of every arm over its seeds, of the score and of "
+    "its logarithm in %, and the pooled one",
     "attention.csv": "share, entropy and distance of every layer's attention at the last step",
     "best_and_last.csv": "the best score along each run's curve and the last",
-    "blog.csv": "every comparison behind the answers; `low` and `high` corrected for their number",
+    "blog.csv": "every comparison behind the answers, in %; `low` and `high` corrected for their "
+    "number, `absolute_*` the same of the scores' differences",
     "degradations.csv": "the scores of real images that were made worse in known ways",
     "extrapolations.csv": "the Fréchet distance extrapolated to infinitely many images",
     "failures.csv": "runs without a final score, and why",
@@ -39,8 +41,9 @@ TABLE_FILES = {
     "generator_reach.csv": "how much of the image one cell of each generator layer moves",
     "interventions.csv": "change of the score with gates set by hand: mean and range over seeds",
     "last_alphas.csv": "the last alpha of every layer, over seeds",
-    "paired_differences.csv": "every arm minus the baseline at equal seeds; `corrected_low` and "
-    "`corrected_high` are corrected for their number, `low` and `high` are what `interval` names",
+    "paired_differences.csv": "every arm against the baseline at equal seeds, in %; "
+    "`corrected_low` and `corrected_high` are corrected for their number, `low` and `high` are "
+    "what `interval` names",
     "plateaus.csv": "how many gates came to rest",
     "receptive_fields.csv": "what part of the image each discriminator layer depends on",
     "record_agreement.csv": "recorded tables here against the published ones, value by value",

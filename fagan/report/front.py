@@ -124,6 +124,7 @@ def _front(
     answers = readings.answers(runs, known_arms(), rows)
     corrections = readings.read_corrections(rows)
     scores = present(summary(runs), differences=paired_differences(runs))
+    scores = scores.drop(columns="KID-Lite0", errors="ignore")  # the page is as wide as its text
     return fill(
         "front.html.j2",
         title=runs.title,

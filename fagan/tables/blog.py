@@ -14,7 +14,8 @@ from fagan.tables.instruments import EVERY
 from fagan.tables.scores import SCORE, final_scores
 from fagan.tables.stability import scores_after, stability, training_seconds
 
-FD, SOON, WOBBLE = "FD-Lite0", "FD-Lite0 at equal seconds", "wobble of FD-Lite0 (%)"
+FD, SOON = "FD-Lite0 (%)", "FD-Lite0 at equal seconds (%)"
+WOBBLE = "wobble of FD-Lite0 (%)"
 CHANGE = "change of FD-Lite0 (%)"
 # (question, subject, pairs of arms that differ in it alone)
 SUBJECTS = (
@@ -35,7 +36,10 @@ COLUMNS = ["question", "subject", "measure", "label", *CONTRASTS]
 
 @dataclass(frozen=True)
 class Group:
-    """Comparisons of one measure: pairs of arms at equal seeds, or the mean of arms against 0."""
+    """Comparisons of one measure: pairs of arms at equal seeds, or the mean of arms against 0.
+
+    Scores are compared as ratios, and beside them as they are.
+    """
 
     question: str
     subject: str
@@ -46,7 +50,11 @@ class Group:
 
     def table(self, comparisons: int | None = None) -> pd.DataFrame:
         if self.pairs:
-            return contrasts(self.values, self.pairs, comparisons, self.own_only)
+            options = (self.values, self.pairs, comparisons, self.own_only)
+            if self.measure not in (FD, SOON):
+                return contrasts(*options)
+            plain = contrasts(*options)[["mean", "low", "high", "called"]]
+            return contrasts(*options, ratios=True).join(plain.add_prefix("absolute_"))
         means, arms = seed_means(self.values), pooled_arms(self.values)
         found = effect(means, comparisons or 1)
         row = {"arm": EVERY, "baseline": ""} | asdict(found) | {"called": found.called}
@@ -64,7 +72,9 @@ def comparisons(runs: Runs, metric: str = SCORE) -> pd.DataFrame:
     """One row per comparison: question, subject, measure, label and the columns of `contrasts`.
 
     comparisons counts all rows with two values or more, and the intervals are corrected for them
-    all. arm "all" with no baseline: the mean over the finished runs of every arm that has the
+    all. Differences of scores are in % of the baseline's, computed on logarithms (`contrasts`);
+    absolute_mean, absolute_low, absolute_high and absolute_called are the same of the scores as
+    they are. arm "all" with no baseline: the mean over the finished runs of every arm that has the
     subject, each run one value, against 0: a change of one and the same network.
     """
     groups = list(_groups(runs, metric))

@@ -9,6 +9,10 @@ mean difference at equal seeds gets a t interval from it. With m comparisons on 
 is at level 1 - 0.05 / m (Bonferroni), so that in 95 % of pages none of them is called by chance,
 however the comparisons depend on one another (they share their baseline).
 
+Scores are compared as ratios: their noise grows with them (a network with twice the FD spreads
+about twice as much over its seeds), so all of this is done on logarithms and given back in %, where
+one arm that failed does not drown the others. `tables.arm_spreads` shows whether that holds.
+
 The price is one assumption, that the arms spread alike. Where the baseline is noisier, more pages
 than 5 % call something by chance, and the more so the noisier it is and the more arms there are. By
 simulation of 3 seeds: where it is three times as noisy, about 26 % of pages with 18 arms, 32 % with
@@ -148,8 +152,13 @@ def contrasts(
     pairs: Sequence[tuple[str, str]],
     comparisons: int | None = None,
     own_only: bool = False,
+    ratios: bool = False,
 ) -> pd.DataFrame:
     """A row per pair (arm, baseline): arm minus baseline at the seeds that both finished.
+
+    ratios: the values are positive and their noise is proportional to them; then everything is
+    computed on their logarithms, and what is returned is in %: mean 100 * (the geometric mean of
+    arm / baseline - 1), the limits, every seed's ratio and the spread alike.
 
     scores: a row per run with arm, seed, value (NaN unless done). comparisons: of the whole page,
     by default the pairs with two shared seeds. own_only: the spread is that of the pair's own
@@ -157,6 +166,8 @@ def contrasts(
     own_low and own_high, the interval from the pair's own spread, `alone` where it excludes 0 as
     well; every seed's difference.
     """
+    if ratios:
+        scores = scores.assign(value=logarithms(scores["value"]))
     spread, values = seed_spread(scores), {}
     table = scores.pivot_table(index="arm", columns="seed", values="value", dropna=False)
     for arm, against in pairs:
@@ -173,23 +184,46 @@ def contrasts(
         found = own if own_only else effect(difference, comparisons, between)
         row = {"arm": arm, "baseline": against} | asdict(found) | {"called": found.called}
         row |= {"own_low": own.low, "own_high": own.high, "alone": found.called and own.called}
-        rows.append(row | {f"seed {seed}": value for seed, value in difference.items()})
+        row |= {f"seed {seed}": value for seed, value in difference.items()}
+        if ratios:
+            row |= {k: in_percent(v) for k, v in row.items() if k in IN_UNITS or k[:5] == "seed "}
+        rows.append(row)
     return pd.DataFrame(rows, columns=None if rows else CONTRASTS)
+
+
+def logarithms(values: pd.Series) -> pd.Series:
+    """Of positive values; NaN for any other."""
+    values = values.astype(float)
+    return np.log(values.where(values > 0))
+
+
+def in_percent(logarithm: float) -> float:
+    """The ratio behind a difference of logarithms: log 1.1 -> 10, NaN -> NaN."""
+    return float(100 * np.expm1(logarithm))
 
 
 def arm_spreads(scores: pd.DataFrame) -> pd.DataFrame:
     """One row per arm with a finite value: n, the mean and the standard deviation over its seeds.
 
-    scores: a row per run with arm, seed and value. pooled_sd and df, on every row, are the spread
-    that intervals at equal seeds rest on (`seed_spread`); what a seed does to all arms is in sd
-    and not in pooled_sd.
+    scores: a row per run with arm, seed and value. sd_percent is the standard deviation of the
+    logarithms, as a ratio in %. pooled_percent and df, on every row, are the spread that intervals
+    at equal seeds rest on (`seed_spread` of the logarithms); what a seed does to all arms is in
+    sd_percent and not in pooled_percent.
     """
     finite = scores[np.isfinite(scores["value"].astype(float))]
-    rows, pooled = [], seed_spread(scores)
-    for arm, own in finite.groupby("arm", sort=False)["value"]:
-        row = {"arm": arm, "n": len(own), "mean": own.mean(), "sd": own_spread(own).sd}
-        rows.append(row | {"pooled_sd": pooled.sd, "df": pooled.df})
-    return pd.DataFrame(rows, columns=["arm", "n", "mean", "sd", "pooled_sd", "df"])
+    finite = finite.assign(log=logarithms(finite["value"]))
+    rows, pooled = [], seed_spread(finite.assign(value=finite["log"]))
+    for arm, own in finite.groupby("arm", sort=False):
+        row = {"arm": arm, "n": len(own), "mean": own["value"].mean()}
+        row |= {"sd": own_spread(own["value"]).sd}
+        row |= {"sd_percent": in_percent(own_spread(own["log"]).sd)}
+        rows.append(row | {"pooled_percent": in_percent(pooled.sd), "df": pooled.df})
+    return pd.DataFrame(rows, columns=SPREADS)
+
+
+SPREADS = ["arm", "n", "mean", "sd", "sd_percent", "pooled_percent", "df"]
+# what a contrast gives in the unit of its values
+IN_UNITS = {"mean", "low", "high", "own_low", "own_high", "sd", "detectable"}
 
 
 CONTRASTS = [

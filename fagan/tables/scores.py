@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from fagan.records import Runs, arm_label, read_json
-from fagan.tables.effects import contrasts
+from fagan.tables.effects import contrasts, in_percent
 
 SCORE = "fd_lite0"
 STATUSES = ("done", "diverged", "unfinished", "not begun")
@@ -153,19 +153,20 @@ def summary(runs: Runs, metric: str = SCORE) -> pd.DataFrame:
 def paired_differences(
     runs: Runs, baseline: str | None = None, metric: str = SCORE
 ) -> pd.DataFrame:
-    """Each arm minus the baseline at equal seeds: n, mean, seeds below 0, every seed.
+    """Each arm against the baseline at equal seeds, in %: n, mean, seeds below 0, every seed.
 
-    low, high, interval: what the differences themselves say, uncorrected (`mean_interval`).
+    Ratios of the scores less one, their mean geometric (`tables.contrasts` with ratios). low, high,
+    interval: what the seeds themselves say, uncorrected (`mean_interval` of the logarithms).
     corrected_low, corrected_high, p, comparisons, called, alone, detectable: see
     `tables.contrasts`, corrected for the arms of this table.
     """
     baseline = baseline or runs.baseline
     pairs = [(arm, baseline) for arm in runs.arms if arm != baseline]
-    tested = contrasts(final_scores(runs, metric), pairs)
+    tested = contrasts(final_scores(runs, metric), pairs, ratios=True)
     tested = tested.rename(columns={"low": "corrected_low", "high": "corrected_high"})
     each = [column for column in tested if column.startswith("seed ")]
     seeds = tested[each].to_numpy(float)
-    intervals = [mean_interval(row) for row in seeds]
+    intervals = [mean_interval(row) for row in np.log1p(seeds / 100)]
     label = [runs.labels[arm] for arm in tested["arm"]]
     table = tested[["arm"]].assign(
         label=label,
@@ -173,8 +174,8 @@ def paired_differences(
         metric=metric,
         n=tested["n"],
         mean=tested["mean"],
-        low=[interval.low for interval in intervals],
-        high=[interval.high for interval in intervals],
+        low=[in_percent(interval.low) for interval in intervals],
+        high=[in_percent(interval.high) for interval in intervals],
         interval=[interval.method for interval in intervals],
         below=(seeds < 0).sum(axis=1),
     )

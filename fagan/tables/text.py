@@ -74,8 +74,8 @@ def present(
 ) -> pd.DataFrame:
     """A part of the summary (`scores`, `ties` or `cost`) with headings and rounded text.
 
-    differences: `paired_differences` of the same runs, for a column of `scores` with each arm's
-    difference from the baseline and its corrected interval.
+    differences: `paired_differences` of the same runs; then `scores` holds each arm's difference
+    from the baseline with its corrected interval in place of the arm's own, and its size.
     """
     shown = pd.DataFrame({"arm": table["label"]})
     if part != "cost":
@@ -83,30 +83,41 @@ def present(
         of = table["n"].astype(str) + " of " + table["runs"].astype(str)
         shown["n"] = of.where(few, table["n"].astype(str))
     if part == "scores":
-        each = [column for column in table if column.startswith("seed ")]
-        shown["FD-Lite0, mean"] = table[metric].map(number)
-        limits = zip(table[f"{metric}_low"], table[f"{metric}_high"], strict=True)
-        limits = [span(low, high) for low, high in limits]
-        kinds = table.loc[table["n"] > 1, "interval"].unique()
-        if len(kinds) == 1:
-            shown[kinds[0] if kinds[0] == "range" else f"95 % ({kinds[0]})"] = limits
-        elif len(kinds):
-            shown["interval"] = [
-                f"{kind} {limit}" if kind in kinds else DASH
-                for kind, limit in zip(table["interval"], limits, strict=True)
-            ]
-        shown["every seed"] = table[each].map(number).agg(", ".join, axis=1)
-        if differences is not None and len(differences):
-            base, column = _from_baseline(table, differences)
-            shown[f"{MINUS} {base}, 95 % corrected"] = column
-        if set(PARAMETERS) <= set(table):
-            millions = table[list(PARAMETERS)].astype(float).sum(axis=1, min_count=2) / 1e6
-            shown["parameters"] = [f"{number(v)} M" if v > 0 else DASH for v in millions]
+        shown = shown.assign(**_scores(table, metric, differences))
     for column, heading, scale, digits in PARTS[part]:
         if column in table:
             values = [scale * value for value in table[column]]
             shown[heading] = [number(v, digits) if digits else count(v) for v in values]
     return shown
+
+
+def _scores(
+    table: pd.DataFrame, metric: str, differences: pd.DataFrame | None
+) -> dict[str, list[str] | pd.Series]:
+    """The columns of a score by their headings."""
+    each = [column for column in table if column.startswith("seed ")]
+    mean = {"FD-Lite0, mean": table[metric].map(number)}
+    every = {"every seed": table[each].map(number).agg(", ".join, axis=1)}
+    if differences is None or differences.empty:
+        return mean | _intervals(table, metric) | every
+    base, column = _from_baseline(table, differences)
+    against = {f"against {base}, %": column}
+    if not set(PARAMETERS) <= set(table):
+        return mean | every | against
+    millions = table[list(PARAMETERS)].astype(float).sum(axis=1, min_count=2) / 1e6
+    sizes = [f"{number(size)} M" if size > 0 else DASH for size in millions]
+    return mean | every | against | {"parameters": sizes}
+
+
+def _intervals(table: pd.DataFrame, metric: str) -> dict[str, list[str]]:
+    """Every arm's own interval, by the name of its method; none where no arm has two seeds."""
+    limits = zip(table[f"{metric}_low"], table[f"{metric}_high"], strict=True)
+    limits = [span(low, high) for low, high in limits]
+    kinds = table.loc[table["n"] > 1, "interval"].unique()
+    if len(kinds) < 2:
+        return {kind if kind == "range" else f"95 % ({kind})": limits for kind in kinds}
+    named = zip(table["interval"], limits, strict=True)
+    return {"interval": [f"{kind} {limit}" if kind in kinds else DASH for kind, limit in named]}
 
 
 def _from_baseline(table: pd.DataFrame, differences: pd.DataFrame) -> tuple[str, list[str]]:

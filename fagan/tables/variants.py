@@ -145,8 +145,8 @@ def self_pairs(arms: pd.DataFrame) -> list[Pair]:
 
 
 def full_pairs(arms: pd.DataFrame) -> list[Pair]:
-    """The blog's claim: the released FAGAN against SAGAN, as wide and as large."""
-    return _architectures(arms, ("fagan",), ("sagan", "sagan-wide"))
+    """The blog's claim: the released FAGAN against SAGAN, as wide and as large, and DCGAN wide."""
+    return _architectures(arms, ("fagan",), ("sagan", "sagan-wide", "dcgan-wide"))
 
 
 def _architectures(
