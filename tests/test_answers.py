@@ -66,19 +66,22 @@ def level(runs):
 def test_a_change_is_tested_over_seeds_and_never_stands_alone(runs):
     closed = tables.closed_gates(runs)
     full = closed[(closed["layer"] == "all") & closed["arm"].str.startswith("fagan")]
-    means = full.groupby("seed")["value"].mean()
+    logs = np.log1p(full.set_index("seed")["value"] / 100)
+    means = logs.groupby("seed").mean()
     rows = tables.comparisons(runs)
     row = rows[rows["subject"] == "all gates of networks with full attention"].iloc[0]
     assert (row["n"], row["df"], row["arms"], row["runs"]) == (3, 2, 2, 6)
-    assert row["mean"] == pytest.approx(means.mean()) and row["sd"] == pytest.approx(means.std())
+    assert row["mean"] == pytest.approx(100 * np.expm1(means.mean()))
+    assert row["sd"] == pytest.approx(100 * np.expm1(means.std()))
     total = int(row["comparisons"])
     half = stats.t.isf(0.025 / total, 2) * means.std() / np.sqrt(3)
-    assert row["high"] - row["mean"] == pytest.approx(half)
+    assert np.log1p(row["high"] / 100) - means.mean() == pytest.approx(half)
     assert not rows.loc[rows["baseline"] == "", "alone"].any()
     said = readings.answers(runs)[GATES]
     assert said.n == 3 and "n = 3 (6 runs of 2 arms at 3 seeds)" in said.evidence
     for arm in ("fagan", "fagan-relativistic"):
-        own = tables.number(full.loc[full["arm"] == arm, "value"].mean())
+        own = np.log1p(full.loc[full["arm"] == arm, "value"] / 100).mean()
+        own = tables.number(100 * np.expm1(own))
         assert f"{runs.labels[arm]} +{own} %" in said.evidence
 
 

@@ -82,7 +82,7 @@ def _changed(page: Page, question: str) -> list[str]:
 
 
 def _percents(row: dict) -> str:
-    return f"{signed(row['mean'])} %" if row["called"] else "no change shown"
+    return f"{signed(row['mean'])} %{'' if row['called'] else ' (not called)'}"
 
 
 def _rest(page: Page) -> str:

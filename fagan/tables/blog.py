@@ -9,7 +9,7 @@ import pandas as pd
 from fagan.records import Runs
 from fagan.tables import variants
 from fagan.tables.changes import changes, pooled_arms, seed_means
-from fagan.tables.effects import CONTRASTS, contrasts, effect
+from fagan.tables.effects import CONTRASTS, IN_UNITS, contrasts, effect, from_percent, in_percent
 from fagan.tables.instruments import EVERY
 from fagan.tables.scores import SCORE, final_scores
 from fagan.tables.stability import scores_after, stability, training_seconds
@@ -56,10 +56,11 @@ class Group:
             plain = contrasts(*options)[["mean", "low", "high", "called"]]
             return contrasts(*options, ratios=True).join(plain.add_prefix("absolute_"))
         means, arms = seed_means(self.values), pooled_arms(self.values)
-        found = effect(means, comparisons or 1)
-        row = {"arm": EVERY, "baseline": ""} | asdict(found) | {"called": found.called}
+        found = effect(from_percent(means), comparisons or 1)
+        row = {k: in_percent(v) if k in IN_UNITS else v for k, v in asdict(found).items()}
+        row = {"arm": EVERY, "baseline": ""} | row | {"called": found.called}
         # it speaks of these arms together: no pair's own differences stand behind it
-        row |= {"own_low": found.low, "own_high": found.high, "alone": False}
+        row |= {"own_low": row["low"], "own_high": row["high"], "alone": False}
         row |= {"arms": len(arms), "runs": int(self.values["arm"].isin(arms).sum())}
         return pd.DataFrame([row | {f"seed {seed}": value for seed, value in means.items()}])
 

@@ -1,7 +1,8 @@
 """What a change of one and the same network does: its gates closed, its samples in train mode.
 
 Runs that share a seed share its latents and images, so they are no independent values: the arms'
-mean within each seed is one, and n counts seeds.
+mean within each seed is one, and n counts seeds. A change is a ratio of two scores, in % of the one
+as trained, so means over arms and over seeds are geometric, as those of `tables.contrasts` are.
 """
 
 from collections.abc import Iterator
@@ -11,6 +12,7 @@ import pandas as pd
 
 from fagan.records import Runs
 from fagan.tables import variants
+from fagan.tables.effects import from_percent, in_percent
 from fagan.tables.instruments import EVERY, TRAINED
 from fagan.tables.scores import numbers, ordered
 
@@ -54,9 +56,14 @@ def pooled_arms(values: pd.DataFrame) -> list[str]:
 
 
 def seed_means(values: pd.DataFrame) -> pd.Series:
-    """By seed: the mean over the `pooled_arms`."""
+    """By seed: the geometric mean over the `pooled_arms`, in %."""
     own = values[values["arm"].isin(pooled_arms(values))]
-    return own.groupby("seed")["value"].mean()
+    return own.groupby("seed")["value"].agg(ratio_mean)
+
+
+def ratio_mean(percents: pd.Series) -> float:
+    """The geometric mean of ratios that are given in % above one; NaN where there is none."""
+    return in_percent(from_percent(percents).mean())
 
 
 def arm_changes(runs: Runs) -> pd.DataFrame:
@@ -68,7 +75,7 @@ def arm_changes(runs: Runs) -> pd.DataFrame:
         for arm, part in own.groupby("arm", sort=False):
             row = {"question": change.question, "subject": change.subject, "arm": arm}
             row |= {"label": runs.labels[arm], "n": part["seed"].nunique()}
-            rows.append(row | {"mean": part["value"].mean(), "pooled": arm in kept})
+            rows.append(row | {"mean": ratio_mean(part["value"]), "pooled": arm in kept})
     columns = ["question", "subject", "arm", "label", "n", "mean", "pooled"]
     if not rows:
         return pd.DataFrame(columns=columns)

@@ -202,6 +202,11 @@ def in_percent(logarithm: float) -> float:
     return float(100 * np.expm1(logarithm))
 
 
+def from_percent(percents: pd.Series) -> pd.Series:
+    """Of ratios in % above one, their logarithms: 10 -> log 1.1; NaN for -100 and less."""
+    return logarithms(1 + percents.astype(float) / 100)
+
+
 def arm_spreads(scores: pd.DataFrame) -> pd.DataFrame:
     """One row per arm with a finite value: n, the mean and the standard deviation over its seeds.
 
