@@ -40,7 +40,8 @@ def ratio_axis(ax: Axes, reach: float | None = None) -> None:
     The limits are those of what was drawn, or `reach` to both sides of 0, as a logarithm.
     """
     low, high = logarithm_of(ax.dataLim.intervalx) if reach is None else (-reach, reach)
-    low, high = low - 0.04 * (high - low), high + 0.04 * (high - low)
+    margin = 0.04 * (high - low) or 0.05  # a single point has no width
+    low, high = low - margin, high + margin
     ax.set_xscale("function", functions=(logarithm_of, percent_of))
     ax.set_xlim(percent_of(low), percent_of(high))
     shown: list[float] = []
