@@ -226,6 +226,15 @@ def test_an_effect_is_called_and_a_null_says_what_could_be_seen(many):
     moved = many.runs["fd_lite0"].where(many.runs["arm"] != "j", many.runs["fd_lite0"] / 5)
     better = replace(many, runs=many.runs.assign(fd_lite0=moved))
     assert readings.answers(better)[4].answer == "Concatenating scores better"
+    # of kernels, the smaller one far worse and the larger one better than the blog's
+    scale = many.runs["arm"].map({"g": 5.0, "h": 0.2}).fillna(1)
+    kernels = replace(many, runs=many.runs.assign(fd_lite0=final_score("f", 0) * scale))
+    noise = np.random.default_rng(2).normal(1, 0.01, len(scale))
+    kernels = replace(kernels, runs=kernels.runs.assign(fd_lite0=kernels.runs["fd_lite0"] * noise))
+    said = readings.answers(kernels)[0]
+    assert said.answer.startswith("Kernels smaller than 4x4 ") and "worse" in said.answer
+    assert "; larger than 4x4 better" in said.answer
+    assert said.answer.index("worse") < said.answer.index("larger")
     same = many.runs["seed"].map(lambda seed: final_score("fagan", seed))
     noise = np.random.default_rng(0).normal(0, 5, len(same))
     null = replace(many, runs=many.runs.assign(fd_lite0=same + noise))

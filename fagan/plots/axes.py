@@ -57,7 +57,7 @@ def ratio_axis(ax: Axes, reach: float | None = None) -> None:
 
 
 def logarithm_of(percent):
-    """Of the ratio that is so many % above one."""
+    """Of the ratio that is so many % above one; of an axis, so no value may have none."""
     return np.log1p(np.maximum(np.asarray(percent, dtype=float), -99.999) / 100)
 
 

@@ -11,10 +11,6 @@ CONDITION = "if all arms spread alike"
 NAMED = 3  # pairs that a sentence names one by one
 
 
-def signed(value: float) -> str:
-    return f"{'+' if value > 0 else ''}{number(value)}"
-
-
 def counted(n: int, word: str) -> str:
     """`1 comparison`, `2 comparisons`."""
     return f"{n} {word}{'' if n == 1 else 's'}"

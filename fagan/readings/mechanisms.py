@@ -3,7 +3,7 @@
 import pandas as pd
 
 from fagan.readings.alphas import read_reach, read_signs
-from fagan.readings.effects import signed, tally
+from fagan.readings.effects import tally
 from fagan.readings.reading import percent
 from fagan.readings.studies import NO_WEIGHTS, read_fields
 from fagan.readings.verdicts import (
@@ -31,6 +31,7 @@ from fagan.tables import (
     plateaus,
     read_table,
     released_pairs,
+    signed,
 )
 
 

@@ -9,7 +9,6 @@ from fagan.readings.effects import (
     leaning,
     listed,
     nothing_found,
-    signed,
 )
 from fagan.readings.reading import NOTHING, Reading
 from fagan.records import Runs, arm_label
@@ -22,6 +21,7 @@ from fagan.tables import (
     floor,
     number,
     seeds,
+    signed,
     span,
     summary,
 )

@@ -6,10 +6,10 @@ from dataclasses import dataclass, field
 import numpy as np
 import pandas as pd
 
-from fagan.readings.effects import CONDITION, counted, leaning, named, nothing_found, signed, tally
+from fagan.readings.effects import CONDITION, counted, leaning, named, nothing_found, tally
 from fagan.readings.reading import Reading
 from fagan.records import Runs
-from fagan.tables import FD, MINUS, arm_configs, count, number, offers, seeds, span, summary
+from fagan.tables import FD, MINUS, arm_configs, count, number, offers, seeds, signed, span, summary
 from fagan.tables.variants import Pair
 
 OPEN = "Open: no arm here "

@@ -100,6 +100,7 @@ from fagan.tables.text import (
     present,
     seeds,
     show,
+    signed,
     span,
     write,
 )
@@ -205,6 +206,7 @@ __all__ = [
     "self_pairs",
     "show",
     "sign_agreement",
+    "signed",
     "sized_kernel_pairs",
     "span",
     "spectral_roles",

@@ -75,8 +75,8 @@ def comparisons(runs: Runs, metric: str = SCORE) -> pd.DataFrame:
     comparisons counts all rows with two values or more, and the intervals are corrected for them
     all. Differences of scores are in % of the baseline's, computed on logarithms (`contrasts`);
     absolute_mean, absolute_low, absolute_high and absolute_called are the same of the scores as
-    they are. arm "all" with no baseline: the mean over the finished runs of every arm that has the
-    subject, each run one value, against 0: a change of one and the same network.
+    they are. arm "all" with no baseline: a change of one and the same network against 0, one value
+    a seed, the geometric mean over the arms that have the subject (`changes.seed_means`).
     """
     groups = list(_groups(runs, metric))
     total = sum(group.size for group in groups)

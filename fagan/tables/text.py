@@ -31,6 +31,11 @@ def count(value: float) -> str:
     return f"{value:,.0f}" if value is not None and np.isfinite(value) else DASH
 
 
+def signed(value: float) -> str:
+    """`number` with its sign, a plus too."""
+    return f"{'+' if value > 0 else ''}{number(value)}"
+
+
 def seeds(n: int) -> str:
     return f"{n} seed" if n == 1 else f"{n} seeds"
 
@@ -131,8 +136,7 @@ def _from_baseline(table: pd.DataFrame, differences: pd.DataFrame) -> tuple[str,
             cells.append(DASH)
             continue
         row = known.loc[arm]
-        sign = "+" if row["mean"] > 0 else ""
-        cells.append(f"{sign}{number(row['mean'])} {span(row.corrected_low, row.corrected_high)}")
+        cells.append(f"{signed(row['mean'])} {span(row.corrected_low, row.corrected_high)}")
     return labels.get(baseline, baseline), cells
 
 
