@@ -198,7 +198,7 @@ def test_answers_count_both_sides_and_carry_the_condition():
         "alike)"
     )
     some = three.assign(called=[False, True, True], alone=False)
-    assert tally(some) == "better in 0, worse in 2 of 3 comparisons, if all arms spread alike"
+    assert tally(some) == "worse in 2 of 3 comparisons, if all arms spread alike"
     assert verdicts.better(three, "It").startswith("It scores better in 1, worse in 2 of 3")
 
 

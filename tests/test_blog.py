@@ -232,9 +232,15 @@ def test_an_effect_is_called_and_a_null_says_what_could_be_seen(many):
     noise = np.random.default_rng(2).normal(1, 0.01, len(scale))
     kernels = replace(kernels, runs=kernels.runs.assign(fd_lite0=kernels.runs["fd_lite0"] * noise))
     said = readings.answers(kernels)[0]
-    assert said.answer.startswith("Kernels smaller than 4x4 ") and "worse" in said.answer
+    assert said.answer.startswith("Kernels smaller than 4x4 worse in 1 of 2 comparisons")
     assert "; larger than 4x4 better" in said.answer
     assert said.answer.index("worse") < said.answer.index("larger")
+    assert "Parameters, of those with 4x4: " in said.evidence
+    # without the arm "i", which is wider, nothing is of equal size
+    wide = tuple(arm for arm in kernels.arms if arm != "i")
+    kernels = replace(kernels, arms=wide, runs=kernels.runs[kernels.runs["arm"] != "i"])
+    said = readings.answers(kernels)[0]
+    assert said.answer.startswith("At equal width kernels smaller than 4x4 worse")
     same = many.runs["seed"].map(lambda seed: final_score("fagan", seed))
     noise = np.random.default_rng(0).normal(0, 5, len(same))
     null = replace(many, runs=many.runs.assign(fd_lite0=same + noise))

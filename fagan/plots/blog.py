@@ -26,6 +26,7 @@ from fagan.tables import (
     is_pure,
     kernel_pairs,
     low_layers,
+    pure_pairs,
     read_table,
     sized_kernel_pairs,
     train_mode,
@@ -119,7 +120,7 @@ def comparisons_figure(rows: pd.DataFrame, runs: Runs, words: str) -> Figure:
 def kernel_sizes(runs: Runs, ax: Axes, metric: str = "fd_lite0") -> Axes:
     """Score of the networks of full attention alone against their kernel size, every seed a point.
 
-    Equal width solid and filled, equal parameters dashed and hollow; the baselines without full
+    Equal width solid and filled, equal parameters dashed and hollow; the controls without full
     attention are lines at their means, the floor dotted.
     """
     arms, styles = arm_configs(runs), arm_styles(runs)
@@ -142,7 +143,7 @@ def kernel_sizes(runs: Runs, ax: Axes, metric: str = "fd_lite0") -> Axes:
         ax.plot(own["kernel"], own["value"], "D", color=color, mfc=face, ms=5.5, zorder=3)
         ax.plot([], [], "D", color=color, mfc=face, ls=dashes, label=words)
     means = scores.groupby("arm")["value"].mean()
-    for arm in arms.index[arms["architecture"].isin(["dcgan", "sagan"])]:
+    for arm in dict.fromkeys(control for _, control in pure_pairs(arms)):
         if arm in means:
             ax.axhline(means[arm], color=styles[arm].color, lw=1.3, label=styles[arm].label)
     floor_line(ax, runs, "final", metric, "x")

@@ -45,7 +45,8 @@ def tally(rows: pd.DataFrame, below: str = "better", above: str = "worse") -> st
     """How many of these comparisons are called on either side, and on what condition."""
     called = rows[rows["called"]]
     less, more = int((called["mean"] < 0).sum()), int((called["mean"] > 0).sum())
-    text = f"{below} in {less}, {above} in {more} of {counted(len(rows), 'comparison')}"
+    sides = [f"{word} in {found}" for word, found in ((below, less), (above, more)) if found]
+    text = f"{', '.join(sides)} of {counted(len(rows), 'comparison')}"
     if len(rows) == 1:
         text = below if less else above
     return text + conditional(called)

@@ -80,6 +80,7 @@ def kernels(page: Page) -> Said:
         return Said(unanswered(page, "kernels", "has another kernel size"), clean(evidence))
     arms = arm_configs(page.runs)
     size, base = (rows[side].map(arms["kernel_size"]).astype(int) for side in ("arm", "baseline"))
+    than = f"{base.iloc[0]}x{base.iloc[0]}"
     evidence.insert(0, "Convolution and attention of a layer share the kernel size.")
     if {1, 2} & {*size, *base}:
         evidence.insert(
@@ -87,16 +88,18 @@ def kernels(page: Page) -> Said:
             "Layers resample by 2, so a transposed convolution of 1x1 reaches one position in four "
             "and one of 2x2 lets no two windows overlap: small kernels lack more than a view.",
         )
+    wide = rows["subject"] == "equal width"
+    swapped = [pair[::-1] for pair in paired(rows[wide])]
+    evidence.insert(-2, _sizes(page, swapped, f"Parameters, of those with {than}"))
     answer = f"No kernel size is shown to matter, in {counted(len(rows), 'comparison')}"
     if rows["called"].any():
-        than = f"{base.iloc[0]}x{base.iloc[0]}"
         sides = ((f"smaller than {than}", size < base), (f"larger than {than}", size > base))
         told = [
             f"{words} {tally(rows[side]) if rows[side]['called'].any() else 'no difference shown'}"
             for words, side in sides
             if side.any()
         ]
-        answer = f"Kernels {'; '.join(told)}"
+        answer = f"{'At equal width kernels' if wide.all() else 'Kernels'} {'; '.join(told)}"
     return said(answer, evidence, rows)
 
 
@@ -107,7 +110,8 @@ def one_layer(page: Page) -> Said:
         why = unanswered(page, "one layer", "is of full attention alone")
         return Said(why, clean([left_out(page, "one layer"), lacks]))
     evidence = [verdict(steps, "equal steps"), _images(page), verdict(soon, "equal seconds")]
-    evidence += [_seconds(page, soon), left_out(page, "one layer"), _sizes(page, paired(steps))]
+    evidence += [_seconds(page, soon), left_out(page, "one layer")]
+    evidence.append(_sizes(page, paired(steps), "Parameters of the controls, of its own"))
     where = [
         f"at equal {unit} {_direction(rows)}"
         for unit, rows in (("steps", steps), ("seconds", soon))
@@ -134,15 +138,15 @@ def _seconds(page: Page, soon: pd.DataFrame) -> str:
     )
 
 
-def _sizes(page: Page, pairs: list[Pair]) -> str:
-    """How large the controls are, where that was recorded."""
+def _sizes(page: Page, pairs: list[Pair], heading: str) -> str:
+    """How large the second arm of each pair is, of the first, where that was recorded."""
     sizes = arm_configs(page.runs)["parameters"]
     ratios = [
         f"{page.runs.labels[other]} {percent(sizes[other] / sizes[arm])}"
         for arm, other in pairs
         if np.isfinite([sizes[arm], sizes[other]]).all()
     ]
-    return f"Parameters of the controls, of its own: {', '.join(ratios)}." if ratios else ""
+    return f"{heading}: {', '.join(ratios)}." if ratios else ""
 
 
 def _direction(rows: pd.DataFrame) -> str:
