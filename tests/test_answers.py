@@ -212,7 +212,8 @@ def test_a_claim_says_its_condition(make):
     assert len(own) == 2 and not own["alone"].any()
     said = readings.answers(runs)[ATTENTION]
     assert said.answer == (
-        "SAGAN scores worse than DCGAN and FAGAN scores better than SAGAN, if all arms spread alike"
+        "SAGAN's attention: worse than DCGAN, if all arms spread alike; "
+        "FAGAN's attention: better than SAGAN, if all arms spread alike"
     )
     assert said.interval.endswith("if all arms spread alike")
 

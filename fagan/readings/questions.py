@@ -251,19 +251,12 @@ def attention(page: Page) -> Said:
     if rows.empty:
         why = unanswered(page, "attention", "differs in its attention alone")
         return Said(why, clean(evidence))
-    called = rows[rows["called"]]
-    names = [n for n, own in (("SAGAN's", between), ("FAGAN's", full)) if len(own)]
-    answer = f"{names[0]} attention is not shown to change the score"
-    if len(names) == 2:
+    sides = [(n, own) for n, own in (("SAGAN's", between), ("FAGAN's", full)) if len(own)]
+    answer = f"{sides[0][0]} attention is not shown to change the score"
+    if len(sides) == 2:
         answer = "Neither SAGAN's attention nor FAGAN's is shown to change the score"
-    if len(called):
-        words = [
-            f"{row['label'].partition(MINUS)[0].strip()} scores "
-            f"{'better' if row['mean'] < 0 else 'worse'} than "
-            f"{row['label'].partition(MINUS)[2].strip()}"
-            for row in called.to_dict("records")
-        ]
-        answer = listed(words) + conditional(called)
+    if rows["called"].any():
+        answer = "; ".join(f"{name} attention: {_direction(own)}" for name, own in sides)
     return said(answer, evidence, rows)
 
 
