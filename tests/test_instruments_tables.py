@@ -93,6 +93,23 @@ def test_interventions_are_changes_of_every_finished_seed(runs):
     assert "dcgan" not in set(table["arm"]) and (table["n_fake"] == 500).all()
 
 
+def test_gates_by_layer_hold_every_layer_once_with_what_was_recorded(runs, nothing):
+    table = tables.gates_by_layer(runs)
+    last = tables.last_alphas(runs)
+    assert len(table) == len(last) and not table.duplicated(["arm", "network", "layer"]).any()
+    changes = tables.interventions(runs).set_index(["arm", "layer", "intervention"])["relative"]
+    for row in table.to_dict("records"):
+        closed = changes.get((row["arm"], row["layer"], "alpha = 0"), np.nan)
+        expected = closed if row["network"] == "generator" else np.nan
+        assert row["relative"] == pytest.approx(expected, nan_ok=True)
+    assert table["relative"].notna().any()
+    shown = tables.present_gates(table)
+    generator = table["network"] == "generator"
+    assert shown.loc[generator, "FD when closed, %"].str.contains("rises in").any()
+    assert (shown.loc[~generator, "FD when closed, %"] == tables.DASH).all()
+    assert tables.gates_by_layer(nothing)["relative"].isna().all()
+
+
 def test_a_rise_within_the_threshold_is_not_a_use(runs):
     frame = runs.interventions.copy()
     near = (frame["intervention"] == "alpha = 0") & (frame["layer"] == "full 8x8")

@@ -1,8 +1,9 @@
 """Texts that cite the published records, written from them, so that no number is typed.
 
 The README holds pairs of marks, `<!-- results: laptop -->`, `<!-- answers: overnight -->`,
-`<!-- scores: precision -->` or `<!-- bench: cpu -->`, and `<!-- end -->`; `blocks` writes what
-stands between them. results/published/README.md is written as a whole, by `published`.
+`<!-- alphas: overnight -->`, `<!-- scores: precision -->` or `<!-- bench: cpu -->`, and
+`<!-- end -->`; `blocks` writes what stands between them. results/published/README.md is written
+as a whole, by `published`.
 `python -m fagan publish` and `bench --publish` call `update`, and a test compares.
 """
 
@@ -11,7 +12,7 @@ from pathlib import Path
 
 from fagan.config import UserError
 from fagan.environment import ROOT
-from fagan.readme.blocks import answers_block, bench_block, block, scores_block
+from fagan.readme.blocks import alphas_block, answers_block, bench_block, block, scores_block
 from fagan.readme.published import published_page
 from fagan.records import PUBLISHED, RESULTS, write_text
 
@@ -21,6 +22,7 @@ README = ROOT / "README.md"
 BLOCKS = {
     "results": block,
     "answers": answers_block,
+    "alphas": alphas_block,
     "scores": scores_block,
     "bench": bench_block,
 }

@@ -4,6 +4,8 @@ from pathlib import Path
 
 from fagan.records import PUBLISHED, RESULTS, load_runs
 
+GATED = ("sagan", "fagan", "fagan-pure")  # architectures whose gates the README shows one by one
+
 
 def block(ablation: str, results: Path = RESULTS) -> str:
     """What a published ablation showed, as Markdown: figure, table, differences, gates."""
@@ -45,6 +47,32 @@ def scores_block(ablation: str, results: Path = RESULTS) -> str:
             f"Records and pages: [{folder}]({folder}) ({readings.made_with(runs)}).\n",
         )
     )
+
+
+def alphas_block(ablation: str, results: Path = RESULTS) -> str:
+    """Every gate of SAGAN, FAGAN and FAGAN pure at the last step, and what closing it does."""
+    from fagan import readings, tables
+
+    runs = load_runs(f"{PUBLISHED}/{ablation}", results)
+    arms = tables.plain_arms(tables.arm_configs(runs))
+    arms = arms[arms["architecture"].isin(GATED)].drop_duplicates("architecture").index
+    gates = tables.gates_by_layer(runs)
+    reach, signs = readings.read_reach(runs), readings.read_signs(runs)
+    n_fake = tables.count(runs.interventions["n_fake"].max())
+    folder = f"results/published/{ablation}/tables"
+    parts = [
+        tables.markdown(tables.present_gates(gates[gates["arm"].isin(arms)])),
+        "Attention's share of a layer's output is by energy, a mean over seeds. FD when closed is "
+        f"the mean change of {n_fake} images' FD-Lite0 with that gate of the generator set to 0 "
+        "and the same latents, and in how many seeds it rises by more than "
+        f"{readings.percent(tables.NOTICED)}. A self-attention layer's sign is a symmetry. All "
+        f"arms: [last_alphas.csv]({folder}/last_alphas.csv), "
+        f"[attention.csv]({folder}/attention.csv), "
+        f"[interventions.csv]({folder}/interventions.csv).",
+        f"**{reach.claim}.** {reach.text}",
+        f"**{signs.claim}.** {signs.text}",
+    ]
+    return "\n\n".join(parts) + "\n"
 
 
 def bench_block(device: str, results: Path = RESULTS) -> str:

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from fagan.records import Runs
-from fagan.tables.alphas import NETWORKS
+from fagan.tables.alphas import NETWORKS, last_alphas
 from fagan.tables.scores import numbers, ordered, per_seed
 
 TRACES = ("attention_share", "entropy_share", "distance")
@@ -84,6 +84,21 @@ def interventions(runs: Runs) -> pd.DataFrame:
         rows.append(row | per_seed(own))
     columns = [*keys, "label", "n", "mean", "min", "max", "relative", "rises", "falls", "n_fake"]
     return ordered(runs, pd.DataFrame(rows)) if rows else pd.DataFrame(columns=columns)
+
+
+def gates_by_layer(runs: Runs) -> pd.DataFrame:
+    """`last_alphas`, beside each its share of the layer's output and FD's change when it is closed.
+
+    attention_share is what attention makes of the output by energy, a mean over seeds; relative,
+    rises and falls are those of `interventions` at alpha = 0, NaN in a discriminator, whose gates
+    are left alone.
+    """
+    keys = ["arm", "network", "layer"]
+    shares = last_instruments(runs)[[*keys, "attention_share"]]
+    closed = interventions(runs)
+    closed = closed[closed["intervention"] == "alpha = 0"].assign(network="generator")
+    closed = closed[[*keys, "relative", "rises", "falls"]]
+    return last_alphas(runs).merge(shares, on=keys, how="left").merge(closed, on=keys, how="left")
 
 
 def use_by_sign(runs: Runs) -> pd.DataFrame:

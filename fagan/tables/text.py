@@ -96,6 +96,27 @@ def present(
     return shown
 
 
+def present_gates(table: pd.DataFrame) -> pd.DataFrame:
+    """`gates_by_layer` with headings and rounded text; `in 3 of 3`: the seeds in which FD rises."""
+    each = [column for column in table if column.startswith("seed ")]
+    closed = [
+        f"{signed(100 * row.relative)}, rises in {row.rises:.0f} of {row.n}"
+        if row.relative == row.relative
+        else DASH
+        for row in table.itertuples()
+    ]
+    return pd.DataFrame(
+        {
+            "arm": table["label"],
+            "network": table["network"],
+            "layer": table["layer"],
+            "alpha, every seed": table[each].map(number).agg(", ".join, axis=1),
+            "attention's share, %": [number(100 * share, 2) for share in table["attention_share"]],
+            "FD when closed, %": closed,
+        }
+    )
+
+
 def _scores(
     table: pd.DataFrame, metric: str, differences: pd.DataFrame | None
 ) -> dict[str, list[str] | pd.Series]:
