@@ -416,3 +416,9 @@ def test_work_beside_a_run_does_not_change_its_arms_speed(runs):
     assert beside.dropna().to_numpy() == pytest.approx(speed.dropna().to_numpy(), rel=0.1)
     for _, own in speed.groupby(runs.runs.set_index("run_id")["arm"]):
         assert own.nunique() <= 1
+
+
+def test_an_end_beyond_any_score_is_not_written_out():
+    assert tables.span(-99.9, 6e14) == "[\N{MINUS SIGN}99.9, over 1,000,000]"
+    assert tables.span(1.234, 161_210) == "[1.23, 161,210]"
+    assert tables.span(1, np.inf) == tables.DASH

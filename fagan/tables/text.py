@@ -9,6 +9,7 @@ from fagan.records import write_text
 from fagan.tables.scores import SCORE
 
 MINUS, DASH, TIMES = "\N{MINUS SIGN}", "\N{EN DASH}", "\N{MULTIPLICATION SIGN}"
+VAST = 1e6  # per cent or FD, beyond which the end of an interval says nothing
 
 
 def number(value: float, digits: int = 3) -> str:
@@ -22,8 +23,14 @@ def number(value: float, digits: int = 3) -> str:
 
 
 def span(low: float, high: float) -> str:
-    """`[1.2, 3.4]`, or a dash where there is no interval."""
-    return f"[{number(low)}, {number(high)}]" if np.isfinite([low, high]).all() else DASH
+    """`[1.2, 3.4]`, or a dash where there is no interval.
+
+    An end that the logarithms of two seeds put beyond any score is not written out.
+    """
+    if not np.isfinite([low, high]).all():
+        return DASH
+    end = number(high) if high < VAST else f"over {number(VAST)}"
+    return f"[{number(low)}, {end}]"
 
 
 def count(value: float) -> str:
