@@ -250,6 +250,8 @@ def test_a_run_s_page_says_what_it_was(ablation):
     assert {"sagan-seed2.html", "fagan-seed1.html", "../index.html#runs"} <= set(page.links)
     diverged = (ablation / "report" / "runs" / "sagan-seed2.html").read_text()
     assert "loss_d=inf" in diverged and "made from its records" in diverged
+    title = load_runs("tiny", ablation.parent).title
+    assert f'<p class="lead">{title}</p>' in diverged
 
 
 def test_answers_are_linked_to_what_is_there(tmp_path, monkeypatch):

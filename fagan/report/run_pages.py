@@ -28,6 +28,7 @@ def run_page(
     notebook = folder / "train.ipynb"
     head = {
         "title": title,
+        "ablation": runs.title,
         "run_id": run_id,
         "facts": _facts(runs, run_id),
         "differences": _differences(runs, run_id),
