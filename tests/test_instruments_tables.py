@@ -103,6 +103,9 @@ def test_gates_by_layer_hold_every_layer_once_with_what_was_recorded(runs, nothi
         expected = closed if row["network"] == "generator" else np.nan
         assert row["relative"] == pytest.approx(expected, nan_ok=True)
     assert table["relative"].notna().any()
+    shares = tables.last_instruments(runs).set_index(["arm", "network", "layer"])["attention_share"]
+    own = table.set_index(["arm", "network", "layer"])["attention_share"].dropna()
+    assert len(own) == len(shares) and (own == shares[own.index]).all()
     shown = tables.present_gates(table)
     generator = table["network"] == "generator"
     assert shown.loc[generator, "FD when closed, %"].str.contains("rises in").any()

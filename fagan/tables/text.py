@@ -104,11 +104,11 @@ def present(
 
 
 def present_gates(table: pd.DataFrame) -> pd.DataFrame:
-    """`gates_by_layer` with headings and rounded text; `in 3 of 3`: the seeds in which FD rises."""
+    """`gates_by_layer` with headings and rounded text; `rises in 2 of 3` counts seeds."""
     each = [column for column in table if column.startswith("seed ")]
     closed = [
         f"{signed(100 * row.relative)}, rises in {row.rises:.0f} of {row.n}"
-        if row.relative == row.relative
+        if pd.notna(row.relative)
         else DASH
         for row in table.itertuples()
     ]
