@@ -7,12 +7,11 @@ import pytest
 
 FAGAN = Path(__file__).parents[1] / "fagan"
 ORDER = (
-    "errors files plain_yaml locks architectures config environment faces data attention "
-    "spectral_norm layers models convert losses records ablations tables readings plots evaluate "
-    "interpret train report devices runner clusters studies playground scorecard status dashboard "
-    "bench readme supervision outcome workflow publish cli __main__"
+    "errors files locks architectures config environment faces data attention spectral_norm layers "
+    "models losses released records ablations evaluate interpret train statistics plots studies "
+    "devices runner pages workflow status cli __main__"
 ).split()
-READS_RECORDS_ONLY = {"tables", "readings", "plots"}
+READS_RECORDS_ONLY = {"statistics", "plots"}
 ALLOWED_THERE = {"errors", "files", "config", "records", *READS_RECORDS_ONLY}
 
 
