@@ -1,0 +1,297 @@
+"""The look of every figure: colours, labels, how one is shown and saved; what seaborn has not.
+
+Colours are seaborn's "colorblind" set, by family: FAGAN warm, SAGAN cool, DCGAN grey.
+"""
+
+import io
+import re
+from base64 import b64encode
+from collections.abc import Collection, Sequence
+from html import escape
+from pathlib import Path
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.colors import LogNorm, to_rgb
+from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
+
+from fagan.files import replacing
+from fagan.records import Runs, grid_step, read_grid
+
+__all__ = ["grid_step", "read_grid"]  # and what is defined here
+STYLE = Path(__file__).resolve().parents[1] / "notebooks" / "matplotlibrc"
+# as in matplotlibrc, and what a dark page has in their place
+INK, MUTED, GRID, PAPER = "#1f2328", "#6e7781", "#d8dee4", "#ffffff"
+DARK = {INK: "#e6edf3", MUTED: "#9198a1", GRID: "#30363d", PAPER: "#0d1117"}
+WARM, COOL = "#d55e00", "#0173b2"
+REST = "#c8ccd1"  # the arms that a figure does not speak of
+
+PALETTE = {
+    "dcgan": "#949494",
+    "dcgan-wide": "#6b6b6b",
+    "sagan": "#0173b2",
+    "sagan-wide": "#029e73",
+    "sagan-1": "#56b4e9",
+    "fagan": "#d55e00",
+    "fagan-pure": "#de8f05",
+}
+# for the other arms of a table, by family and in the table's order
+SPARE = {
+    "fagan": ("#cc78bc", "#ca9161", "#a8322d", "#8c6bb1", "#e0559a", "#b8860b"),
+    "sagan": ("#3f51b5", "#1b9e9e", "#7a9fd4", "#2f6f4f"),
+    "dcgan": ("#b0b0b0", "#7f8c8d", "#4f5b66"),
+}
+DASHES = ("", (4, 1.5), (1, 1), (3, 1.25, 1.5, 1.25), (5, 1, 1, 1))
+SMALL_SVG = 150_000  # bytes; what is larger is shown as a PNG
+FIELD_DECADES = 3  # a field's weaker influences are drawn as nothing
+
+
+def use_style() -> None:
+    """Take the suite's style for the rest of the process: a notebook's first line."""
+    plt.style.use(STYLE)
+
+
+def family(arm: str, architecture: object = "") -> str:
+    """`fagan`, `sagan` or `dcgan`: by an arm's name, or by its architecture's name or stages."""
+    architecture = architecture if isinstance(architecture, str) else ""
+    for name in (arm, architecture):
+        for kin in SPARE:
+            if name.startswith(kin):
+                return kin
+    return "fagan" if "F" in architecture else "sagan" if "+A" in architecture else "dcgan"
+
+
+def families(runs: Runs) -> dict[str, str]:
+    """{label: family}: which kind of attention an arm has, `dcgan` for none."""
+    built = runs.runs.drop_duplicates("arm").set_index("arm").get("architecture", pd.Series())
+    return {runs.labels[arm]: family(arm, built.get(arm)) for arm in runs.arms}
+
+
+def palette(runs: Runs, only: Collection[str] | None = None) -> dict[str, str]:
+    """{label: colour} of every arm, no two alike; those not in `only` are grey, where it is given.
+
+    A named architecture looks the same in every ablation.
+    """
+    kin, taken = families(runs), set(PALETTE.values())
+    colours = {}
+    for arm in runs.arms:
+        label = runs.labels[arm]
+        if arm in PALETTE:
+            colours[label] = PALETTE[arm]
+            continue
+        free = [colour for colour in SPARE[kin[label]] if colour not in taken]
+        colours[label] = free[0] if free else _another(taken)
+        taken.add(colours[label])
+    if only is None:
+        return colours
+    kept = {runs.labels[arm] for arm in runs.arms if arm in only}
+    return {label: colour if label in kept else REST for label, colour in colours.items()}
+
+
+def _another(taken: Collection[str]) -> str:
+    """A colour that is far from those taken, for the nineteenth arm of a table."""
+    import seaborn as sns
+
+    used = np.array([to_rgb(colour) for colour in taken])
+    free = [c for light in (0.45, 0.65) for c in sns.husl_palette(48, s=0.8, l=light)]
+    best = max(free, key=lambda colour: np.abs(used - colour).sum(axis=1).min())
+    return "#" + "".join(f"{round(255 * part):02x}" for part in best)
+
+
+def dashes(runs: Runs) -> dict[str, str | tuple]:
+    """{label: seaborn's dashes}: named architectures solid, the others in a cycle of patterns."""
+    others = [arm for arm in runs.arms if arm not in PALETTE]
+    place = {arm: 1 + i % (len(DASHES) - 1) for i, arm in enumerate(others)}
+    return {runs.labels[arm]: DASHES[place.get(arm, 0)] for arm in runs.arms}
+
+
+def floor_line(ax: Axes, runs: Runs, along: str = "y", when: str = "final") -> None:
+    """A dotted line where real images score against real ones; nothing where none was measured.
+
+    along: the axis that has the score. when: `final`, or `track` for scores during training.
+    """
+    value = runs.reference.get(when, {}).get("fd_lite0_floor")
+    if value is None or pd.isna(value):
+        return
+    dotted = {"color": MUTED, "linestyle": ":", "linewidth": 1.4, "zorder": 1}
+    (ax.axvline if along == "x" else ax.axhline)(value, **dotted)
+    words, near = f"real images, {value:.3g}", {"color": MUTED, "fontsize": 8}
+    if along == "x":
+        place = {"xy": (value, 0.02), "xycoords": ax.get_xaxis_transform(), "xytext": (3, 0)}
+    else:
+        place = {"xy": (0.01, value), "xycoords": ax.get_yaxis_transform(), "xytext": (0, 3)}
+    ax.annotate(words, textcoords="offset points", **place, **near)
+
+
+def log_ticks(axis) -> None:
+    """Plain numbers at 1, 2 and 5 on a logarithmic axis: ax.xaxis or ax.yaxis."""
+    from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+
+    axis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,g}"))
+    axis.set_minor_formatter(NullFormatter())
+
+
+def render(figure: Figure, alt: str, kind: str = "svg") -> bytes:
+    """The figure as an SVG that screen readers name `alt`, or as a PNG of twice its size."""
+    buffer = io.BytesIO()
+    metadata = {"Title": alt} | ({"Date": None} if kind == "svg" else {"Software": None})
+    # the whole figure, not its tight box: equal widths on a page mean equal type
+    figure.savefig(buffer, format=kind, metadata=metadata)
+    if kind != "svg":
+        return buffer.getvalue()
+    named = f'<svg role="img" aria-label="{escape(alt)}" '.encode()
+    return _rounded(buffer.getvalue().replace(b"<svg ", named, 1))
+
+
+def _rounded(svg: bytes) -> bytes:
+    """Paths to a hundredth of a point: nobody sees it, and curves are a fifth smaller."""
+    return re.sub(
+        rb' d="[^"]*"',
+        lambda d: re.sub(rb"-?\d+\.\d{3,}", lambda n: b"%.2f" % float(n[0]), d[0]),
+        svg,
+    )
+
+
+def _write(data: bytes, path: Path) -> None:
+    with replacing(path) as file:
+        file.write(data)
+
+
+def show(figure: Figure, alt: str, path: Path | None = None, photo: bool = False) -> None:
+    """Display a figure in a notebook with its text alternative, close it; saved at `path`, too.
+
+    Shown as an SVG where that is small, else as a PNG. photo: it holds pictures, so it is a PNG
+    whose colours a dark page leaves alone (`unconfined`, the one class that nbconvert passes on).
+    """
+    from IPython.display import display
+
+    svg = b"" if photo else render(figure, alt)
+    kind = "svg" if 0 < len(svg) <= SMALL_SVG else "png"
+    data = svg if kind == "svg" else render(figure, alt, "png")
+    if path is not None:
+        wanted = Path(path).suffix.removeprefix(".")
+        known = {"svg": svg, kind: data}.get(wanted)
+        _write(known or render(figure, alt, wanted), Path(path))
+    plt.close(figure)
+    if kind == "svg":
+        mime, content, extra = "image/svg+xml", data.decode(), {}
+    else:
+        mime, content = "image/png", b64encode(data).decode()
+        extra = {"width": round(96 * figure.get_figwidth()), "unconfined": photo}
+    display({mime: content, "text/plain": alt}, metadata={mime: {"alt": alt} | extra}, raw=True)
+
+
+def save(figure: Figure, path: Path, alt: str = "") -> None:
+    """Write an SVG and, beside it as NAME-dark.svg, its rendition for a dark page: a <picture>."""
+    path, svg = Path(path), render(figure, alt)
+    _write(svg, path)
+    text = svg.decode()
+    for light, dark in DARK.items():
+        text = text.replace(light, dark)
+    _write(text.encode(), path.with_stem(path.stem + "-dark"))
+
+
+def sheet(images: np.ndarray, columns: int) -> np.ndarray:
+    """(N, R, R, 3) uint8 -> one picture of so many columns; places left over are white."""
+    images = np.asarray(images)
+    missing = -len(images) % columns
+    images = np.pad(images, ((0, missing), *[(0, 0)] * 3), constant_values=255)
+    rows, (size, width) = len(images) // columns, images.shape[1:3]
+    cells = images.reshape(rows, columns, size, width, 3).swapaxes(1, 2)
+    return cells.reshape(rows * size, columns * width, 3)
+
+
+def film(
+    frames: Sequence[np.ndarray], alt: str, path: Path, milliseconds: int = 500, quality: int = 70
+) -> None:
+    """Display pictures (H, W, 3) uint8 as a film and save it at `path`, a .webp.
+
+    The last picture stays longest, and is what a reader sees who asked for less motion. A film can
+    be folded away, as must all that moves by itself for more than five seconds (WCAG 2.2.2).
+    """
+    from IPython.display import display
+
+    lasting = [milliseconds] * (len(frames) - 1) + [4 * milliseconds]
+    moving, still = _webp(frames, lasting, quality), _webp(frames[-1:], [0], quality)
+    _write(moving, Path(path))
+    html = (
+        f'<details open class="film"><summary>{escape(alt)}</summary><picture>'
+        f'<source media="(prefers-reduced-motion: reduce)" srcset="{_url(still)}">'
+        f'<img src="{_url(moving)}" alt="{escape(alt)}" loading="lazy"></picture></details>'
+    )
+    display({"text/html": html, "text/plain": alt}, raw=True)
+
+
+def _webp(frames: Sequence[np.ndarray], lasting: Sequence[int], quality: int) -> bytes:
+    from PIL import Image
+
+    first, *rest = (Image.fromarray(np.asarray(frame)) for frame in frames)
+    more = {"save_all": True, "append_images": rest, "duration": list(lasting), "loop": 0}
+    buffer = io.BytesIO()
+    first.save(buffer, "WEBP", quality=quality, method=4, **(more if rest else {}))
+    return buffer.getvalue()
+
+
+def _url(data: bytes) -> str:
+    return "data:image/webp;base64," + b64encode(data).decode()
+
+
+def picture(ax: Axes, image: np.ndarray | None, title: str = "", size: int | None = None) -> Axes:
+    """Only the picture (H, W, 3), without axes; a note where there is none."""
+    ax.set(xticks=[], yticks=[])
+    ax.grid(False)
+    ax.spines[:].set_visible(False)
+    ax.set_title(title, fontsize=8.5)
+    if image is None:
+        ax.text(0.5, 0.5, "no samples", ha="center", color=MUTED, transform=ax.transAxes)
+        ax.set_aspect("equal")
+        return ax
+    size = size or len(image)
+    ax.imshow(image, interpolation="none", extent=(0, size, size, 0))
+    return ax
+
+
+def map_overlay(
+    ax: Axes, image: np.ndarray, weights: np.ndarray, query: tuple[float, float] | None = None
+) -> Axes:
+    """An attention map (h, w) over its image (R, R, 3) in grey; the query (row, column) is a cross.
+
+    The stronger the colour, the larger the weight, up to the map's own peak.
+    """
+    size, weights = len(image), np.asarray(weights, dtype=float)
+    grey = 0.35 + 0.65 * np.asarray(image).mean(-1, keepdims=True).repeat(3, -1) / 255
+    picture(ax, grey, size=size)
+    heat = np.empty((*weights.shape, 4))
+    heat[..., :3] = to_rgb(WARM)
+    heat[..., 3] = 0.85 * weights / max(np.nanmax(weights), 1e-12)
+    ax.imshow(np.nan_to_num(heat), extent=(0, size, size, 0), interpolation="none")
+    if query is not None:
+        row, column = query
+        for colour, mark, width in ((PAPER, 8, 2.6), (COOL, 7, 1.4)):
+            ax.plot(column + 0.5, row + 0.5, "+", color=colour, ms=mark, mew=width, zorder=3)
+    return ax
+
+
+def field_map(ax: Axes, field: np.ndarray, theory: float | None = None, grid: int = 1) -> Axes:
+    """A receptive field (R, R), logarithmic, down to a thousandth of its peak.
+
+    theory: the side in pixels of the field of the convolutions alone, drawn as a square around the
+    middle cell of a map of grid x grid cells.
+    """
+    field = np.asarray(field, dtype=float)
+    size, peak = len(field), np.nanmax(field) if np.isfinite(field).any() else 1.0
+    picture(ax, None)
+    ax.texts[-1].remove()
+    norm = LogNorm(10**-FIELD_DECADES, 1, clip=True)
+    ax.imshow(field / (peak or 1.0), cmap="cividis", norm=norm, extent=(0, size, size, 0))
+    if theory is not None and pd.notna(theory):
+        side = min(theory, size)
+        # around its cell, in whole pixels, and cut by the border
+        start = min(max(round((grid // 2 + 0.5) * size / grid - side / 2), 0), size - side)
+        square = Rectangle((start, start), side, side, fill=False, edgecolor=WARM, lw=1.3)
+        ax.add_patch(square).set_clip_on(False)
+    return ax
