@@ -5,8 +5,9 @@ Colours are seaborn's "colorblind" set, by family: FAGAN warm, SAGAN cool, DCGAN
 
 import io
 import re
+import warnings
 from base64 import b64encode
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from html import escape
 from pathlib import Path
 
@@ -47,6 +48,14 @@ SPARE = {
 # full attention stands for networks that have self-attention as well; in the order of SPARE
 KINDS = {"full attention": WARM, "self-attention": COOL, "no attention": "#6b6b6b"}
 DASHES = ("", (4, 1.5), (1, 1), (3, 1.25, 1.5, 1.25), (5, 1, 1, 1))
+SIDES = (  # of a dot, where its name may stand
+    ((10, 0), "left", "center"),
+    ((-10, 0), "right", "center"),
+    ((0, -9), "center", "top"),
+    ((0, 9), "center", "bottom"),
+    ((8, 9), "left", "center"),
+    ((8, -9), "left", "center"),
+)
 SMALL_SVG = 150_000  # bytes; what is larger is shown as a PNG
 FIELD_DECADES = 3  # a field's weaker influences are drawn as nothing
 
@@ -54,6 +63,8 @@ FIELD_DECADES = 3  # a field's weaker influences are drawn as nothing
 def use_style() -> None:
     """Take the suite's style for the rest of the process: a notebook's first line."""
     plt.style.use(STYLE)
+    # seaborn's grids lay themselves out, and say so each time
+    warnings.filterwarnings("ignore", "The figure layout has changed to tight")
 
 
 def family(arm: str, architecture: object = "") -> str:
@@ -128,9 +139,12 @@ def floor_line(ax: Axes, runs: Runs, along: str = "y", when: str = "final") -> N
     low = (ax.get_xlim if along == "x" else ax.get_ylim)()[0]
     words = {"color": MUTED, "fontsize": 8, "textcoords": "offset points"}
     if value < low:
-        arrow = {"x": "\N{LEFTWARDS ARROW}", "y": "\N{DOWNWARDS ARROW}"}[along]
+        arrow, place, side = {
+            "x": ("\N{LEFTWARDS ARROW}", {"xy": (1, 1), "xytext": (0, 5)}, "right"),
+            "y": ("\N{DOWNWARDS ARROW}", {"xy": (0, 0), "xytext": (4, 4)}, "left"),
+        }[along]
         note = f"{arrow} real images: {value:.3g}"
-        ax.annotate(note, (0, 0), (4, 4), xycoords="axes fraction", **words)
+        ax.annotate(note, **place, xycoords="axes fraction", ha=side, **words)
         return
     (ax.axvline if along == "x" else ax.axhline)(value, color=MUTED, ls=":", lw=1.4, zorder=1)
     if along == "x":
@@ -140,11 +154,35 @@ def floor_line(ax: Axes, runs: Runs, along: str = "y", when: str = "final") -> N
     ax.annotate(f"real images: {value:.3g}", **place, **words)
 
 
-def log_ticks(axis) -> None:
-    """Plain numbers at 1, 2 and 5 on a logarithmic axis: ax.xaxis or ax.yaxis."""
+def name_points(ax: Axes, points: pd.DataFrame, colours: Mapping[str, str] | None = None) -> None:
+    """Write the index of `points` (x, y) beside each, those first that are first in the frame.
+
+    A name that would lie on another, on a dot or on a line is left out. To be called last.
+    """
+    ax.figure.draw_without_rendering()  # the layout is not known before
+    dots = [c.get_offset_transform().transform(c.get_offsets()) for c in ax.collections]
+    dots = np.concatenate([*dots, ax.transData.transform(points.to_numpy(float))])
+    lines = [line.get_path().transformed(line.get_transform()) for line in ax.lines]
+    taken = [ax.get_legend().get_window_extent()] if ax.get_legend() else []
+    for name, point in points.iterrows():
+        for offset, side, level in SIDES:
+            where = {"xytext": offset, "textcoords": "offset points", "ha": side, "va": level}
+            colour = (colours or {}).get(name, INK)
+            text = ax.annotate(name, tuple(point), fontsize=8, color=colour, **where)
+            box = text.get_window_extent()
+            free = box.count_contains(dots) == 0 and box.count_overlaps(taken) == 0
+            free &= not any(line.intersects_bbox(box, filled=False) for line in lines)
+            if free and ax.bbox.count_contains(box.corners()) == 4:
+                taken.append(box)
+                break
+            text.remove()
+
+
+def log_ticks(axis, subs: Sequence[float] = (1, 1.5, 2, 3, 5, 7)) -> None:
+    """Plain numbers on a logarithmic axis, ax.xaxis or ax.yaxis, at these times powers of ten."""
     from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
-    axis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axis.set_major_locator(LogLocator(subs=subs))
     axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,g}"))
     axis.set_minor_formatter(NullFormatter())
 
