@@ -10,6 +10,7 @@ assumption; `own_low` and `own_high` do without it. With m comparisons every int
 
 import numpy as np
 import pandas as pd
+from pandas.io.formats.style import Styler
 from scipy import optimize, stats
 
 from fagan.records import SCORES, Runs
@@ -134,7 +135,7 @@ def _own(pair: np.ndarray, m: int) -> tuple[float, float]:
     return stats.t.interval(1 - LEVEL / m, len(pair) - 1, pair.mean(), error)
 
 
-def styled(table: pd.DataFrame, digits: int = 0, unit: str = " %") -> "Styler":
+def styled(table: pd.DataFrame, digits: int = 0, unit: str = " %") -> Styler:
     """What compare() returned as a reader sees it: a bold change has an interval without 0."""
     few = {0: "no seed in common", 1: "one seed: no interval", 2: "two seeds: no interval"}
 
