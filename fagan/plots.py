@@ -29,8 +29,7 @@ STYLE = Path(__file__).resolve().parents[1] / "notebooks" / "matplotlibrc"
 # as in matplotlibrc, and what a dark page has in their place
 INK, MUTED, GRID, PAPER = "#1f2328", "#6e7781", "#d8dee4", "#ffffff"
 DARK = {INK: "#e6edf3", MUTED: "#9198a1", GRID: "#30363d", PAPER: "#0d1117"}
-WARM, COOL = "#d55e00", "#0173b2"
-REST = "#c8ccd1"  # the arms that a figure does not speak of
+WARM, COOL, REST = "#d55e00", "#0173b2", "#c8ccd1"  # REST: what a figure does not speak of
 
 PALETTE = {
     "dcgan": "#949494",
@@ -51,9 +50,8 @@ SPARE = {
 }
 DASHES = ("", (4, 1.5), (1, 1), (3, 1.25, 1.5, 1.25), (5, 1, 1, 1))
 # of a dot, where its name may stand: points to the right and up, and which side of it is there
-RIGHT, LEFT = (10, 0, "left", "center"), (-10, 0, "right", "center")
-BELOW, ABOVE = (0, -9, "center", "top"), (0, 9, "center", "bottom")
-SIDES = (RIGHT, LEFT, BELOW, ABOVE, (8, 9, "left", "center"), (8, -9, "left", "center"))
+SIDES = [(10, 0, "left", "center"), (-10, 0, "right", "center"), (0, -9, "center", "top")]
+SIDES += [(0, 9, "center", "bottom"), (8, 9, "left", "center"), (8, -9, "left", "center")]
 SMALL_SVG = 150_000  # bytes; what is larger is shown as a PNG
 FIELD_DECADES = 3  # a field's weaker influences are drawn as nothing
 
@@ -268,14 +266,14 @@ def map_overlay(
 
     The stronger the colour, the larger the weight, up to the map's own peak.
     """
-    size, weights = len(image), np.asarray(weights, dtype=float)
+    size, weights = len(image), np.nan_to_num(np.asarray(weights, dtype=float))
     grey = 0.35 + 0.65 * np.asarray(image).mean(-1, keepdims=True).repeat(3, -1) / 255
     square = (0, size, size, 0)
     bare(ax).imshow(grey, extent=square, interpolation="none")
     heat = np.empty((*weights.shape, 4))
     heat[..., :3] = to_rgb(WARM)
-    heat[..., 3] = 0.85 * weights / max(np.nanmax(weights), 1e-12)
-    ax.imshow(np.nan_to_num(heat), extent=square, interpolation="none")
+    heat[..., 3] = 0.85 * weights / max(weights.max(), 1e-12)
+    ax.imshow(heat, extent=square, interpolation="none")
     if query is not None:
         row, column = query
         for colour, mark, width in ((PAPER, 8, 2.6), (COOL, 7, 1.4)):

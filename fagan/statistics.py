@@ -164,8 +164,11 @@ def detectable(df: float, m: int = 1, power: float = POWER) -> float:
     From the noncentral t distribution, without the tail that would find it with the wrong sign.
     """
     quantile = stats.t.isf(LEVEL / m / 2, df)
-    lack = lambda size: stats.nct.sf(quantile, df, size) - power  # noqa: E731
-    return float(optimize.brentq(lack, 0, 3 * quantile + 10))
+
+    def lacking(size: float) -> float:
+        return stats.nct.sf(quantile, df, size) - power
+
+    return float(optimize.brentq(lacking, 0, 3 * quantile + 10))
 
 
 def alpha_reach(runs: Runs) -> pd.DataFrame:
@@ -187,9 +190,7 @@ def alpha_reach(runs: Runs) -> pd.DataFrame:
     }
     in_d = _is(frame["network"], "discriminator")
     reach = of["lr_d"].where(in_d, of["lr_g"]) * of["steps"] * of["n_dis"].where(in_d, 1)
-    frozen = (
-        setup["alpha"].eq("frozen").fillna(False) if "alpha" in setup else pd.Series(dtype=bool)
-    )
+    frozen = setup.index[_is(setup["alpha"], "frozen")] if "alpha" in setup else []
     frame["alpha"] = numbers(frame, "alpha")
     frame["start"] = of["alpha_init"]
     frame["moved"] = (frame["alpha"] - frame["start"]).abs()
