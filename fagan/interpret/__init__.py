@@ -14,15 +14,24 @@ Layers are named by their label ("full 8x8", "self 16x16"), by their module's na
 none. The network may be in any mode, on any device, a generator or a discriminator.
 """
 
-from fagan.interpret.energies import BranchEnergies, branch_energies
+from fagan.interpret.branches import (
+    COLUMNS,
+    BranchEnergies,
+    branch_energies,
+    spectral_norms,
+    summary,
+)
 from fagan.interpret.fields import (
     effective_receptive_field,
     field_share,
     field_size,
     theoretical_receptive_field,
 )
-from fagan.interpret.interventions import force_alpha, interventions, swap_branches
-from fagan.interpret.layers import gated_layers
+from fagan.interpret.interventions import (
+    force_alpha,
+    interventions,
+    swap_branches,
+)
 from fagan.interpret.maps import (
     AttentionStatistics,
     attention_distance,
@@ -30,9 +39,11 @@ from fagan.interpret.maps import (
     attention_statistics,
     map_at,
 )
-from fagan.interpret.recording import Recorded, record
-from fagan.interpret.singular import spectral_norms
-from fagan.interpret.summary import COLUMNS, summary
+from fagan.interpret.recording import (
+    Recorded,
+    gated_layers,
+    record,
+)
 
 __all__ = [
     "COLUMNS",
