@@ -44,6 +44,8 @@ SPARE = {
     "sagan": ("#3f51b5", "#1b9e9e", "#7a9fd4", "#2f6f4f"),
     "dcgan": ("#b0b0b0", "#7f8c8d", "#4f5b66"),
 }
+# full attention stands for networks that have self-attention as well; in the order of SPARE
+KINDS = {"full attention": WARM, "self-attention": COOL, "no attention": "#6b6b6b"}
 DASHES = ("", (4, 1.5), (1, 1), (3, 1.25, 1.5, 1.25), (5, 1, 1, 1))
 SMALL_SVG = 150_000  # bytes; what is larger is shown as a PNG
 FIELD_DECADES = 3  # a field's weaker influences are drawn as nothing
@@ -55,19 +57,26 @@ def use_style() -> None:
 
 
 def family(arm: str, architecture: object = "") -> str:
-    """`fagan`, `sagan` or `dcgan`: by an arm's name, or by its architecture's name or stages."""
-    architecture = architecture if isinstance(architecture, str) else ""
-    for name in (arm, architecture):
+    """`fagan`, `sagan` or `dcgan`: by its architecture's name or stages, else by the arm's name."""
+    stages = architecture if isinstance(architecture, str) else ""
+    for name in (stages, arm):
         for kin in SPARE:
             if name.startswith(kin):
                 return kin
-    return "fagan" if "F" in architecture else "sagan" if "+A" in architecture else "dcgan"
+    return "fagan" if "F" in stages else "sagan" if "+A" in stages else "dcgan"
 
 
 def families(runs: Runs) -> dict[str, str]:
-    """{label: family}: which kind of attention an arm has, `dcgan` for none."""
+    """{label: family} of every arm."""
     built = runs.runs.drop_duplicates("arm").set_index("arm").get("architecture", pd.Series())
     return {runs.labels[arm]: family(arm, built.get(arm)) for arm in runs.arms}
+
+
+def kinds(runs: Runs) -> dict[str, str]:
+    """{label: the kind of attention, one of KINDS} of every arm."""
+    return {
+        label: dict(zip(SPARE, KINDS, strict=True))[kin] for label, kin in families(runs).items()
+    }
 
 
 def palette(runs: Runs, only: Collection[str] | None = None) -> dict[str, str]:
@@ -109,21 +118,26 @@ def dashes(runs: Runs) -> dict[str, str | tuple]:
 
 
 def floor_line(ax: Axes, runs: Runs, along: str = "y", when: str = "final") -> None:
-    """A dotted line where real images score against real ones; nothing where none was measured.
+    """What real images score: a dotted line, or a note at the edge where that is far below.
 
-    along: the axis that has the score. when: `final`, or `track` for scores during training.
+    To be called last. along: the axis of the score. when: `final`, or `track` during training.
     """
     value = runs.reference.get(when, {}).get("fd_lite0_floor")
     if value is None or pd.isna(value):
         return
-    dotted = {"color": MUTED, "linestyle": ":", "linewidth": 1.4, "zorder": 1}
-    (ax.axvline if along == "x" else ax.axhline)(value, **dotted)
-    words, near = f"real images, {value:.3g}", {"color": MUTED, "fontsize": 8}
+    low = (ax.get_xlim if along == "x" else ax.get_ylim)()[0]
+    words = {"color": MUTED, "fontsize": 8, "textcoords": "offset points"}
+    if value < low:
+        arrow = {"x": "\N{LEFTWARDS ARROW}", "y": "\N{DOWNWARDS ARROW}"}[along]
+        note = f"{arrow} real images: {value:.3g}"
+        ax.annotate(note, (0, 0), (4, 4), xycoords="axes fraction", **words)
+        return
+    (ax.axvline if along == "x" else ax.axhline)(value, color=MUTED, ls=":", lw=1.4, zorder=1)
     if along == "x":
         place = {"xy": (value, 0.02), "xycoords": ax.get_xaxis_transform(), "xytext": (3, 0)}
     else:
         place = {"xy": (0.01, value), "xycoords": ax.get_yaxis_transform(), "xytext": (0, 3)}
-    ax.annotate(words, textcoords="offset points", **place, **near)
+    ax.annotate(f"real images: {value:.3g}", **place, **words)
 
 
 def log_ticks(axis) -> None:
@@ -240,18 +254,12 @@ def _url(data: bytes) -> str:
     return "data:image/webp;base64," + b64encode(data).decode()
 
 
-def picture(ax: Axes, image: np.ndarray | None, title: str = "", size: int | None = None) -> Axes:
-    """Only the picture (H, W, 3), without axes; a note where there is none."""
+def bare(ax: Axes, title: str = "") -> Axes:
+    """No ticks, grid or frame: for pictures."""
     ax.set(xticks=[], yticks=[])
     ax.grid(False)
     ax.spines[:].set_visible(False)
     ax.set_title(title, fontsize=8.5)
-    if image is None:
-        ax.text(0.5, 0.5, "no samples", ha="center", color=MUTED, transform=ax.transAxes)
-        ax.set_aspect("equal")
-        return ax
-    size = size or len(image)
-    ax.imshow(image, interpolation="none", extent=(0, size, size, 0))
     return ax
 
 
@@ -264,11 +272,12 @@ def map_overlay(
     """
     size, weights = len(image), np.asarray(weights, dtype=float)
     grey = 0.35 + 0.65 * np.asarray(image).mean(-1, keepdims=True).repeat(3, -1) / 255
-    picture(ax, grey, size=size)
+    square = (0, size, size, 0)
+    bare(ax).imshow(grey, extent=square, interpolation="none")
     heat = np.empty((*weights.shape, 4))
     heat[..., :3] = to_rgb(WARM)
     heat[..., 3] = 0.85 * weights / max(np.nanmax(weights), 1e-12)
-    ax.imshow(np.nan_to_num(heat), extent=(0, size, size, 0), interpolation="none")
+    ax.imshow(np.nan_to_num(heat), extent=square, interpolation="none")
     if query is not None:
         row, column = query
         for colour, mark, width in ((PAPER, 8, 2.6), (COOL, 7, 1.4)):
@@ -284,10 +293,8 @@ def field_map(ax: Axes, field: np.ndarray, theory: float | None = None, grid: in
     """
     field = np.asarray(field, dtype=float)
     size, peak = len(field), np.nanmax(field) if np.isfinite(field).any() else 1.0
-    picture(ax, None)
-    ax.texts[-1].remove()
     norm = LogNorm(10**-FIELD_DECADES, 1, clip=True)
-    ax.imshow(field / (peak or 1.0), cmap="cividis", norm=norm, extent=(0, size, size, 0))
+    bare(ax).imshow(field / (peak or 1.0), cmap="cividis", norm=norm, extent=(0, size, size, 0))
     if theory is not None and pd.notna(theory):
         side = min(theory, size)
         # around its cell, in whole pixels, and cut by the border

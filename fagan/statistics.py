@@ -15,7 +15,7 @@ from scipy import optimize, stats
 from fagan.records import SCORES, Runs
 
 LEVEL, POWER = 0.05, 0.8
-SCORE = "fd_lite0"
+SIGNAL = 0.5  # of real faces': with less in the patches there is no colour to compare
 # of the values: a spread below it is arithmetic, not noise
 ROUNDING = 1e-12
 COMPARED = "arm n change low high own_low own_high detectable m".split()
@@ -38,7 +38,8 @@ def final_scores(runs: Runs) -> pd.DataFrame:
 
     run_id, arm, label (ordered), seed, fd_lite0 ... signal_outfit, fid, parameters (of both
     networks), parameters_generator, parameters_discriminator, steps, images_seen. Floats; NaN
-    where a run lacks one.
+    where a run lacks one. A coherence is NaN, undefined, where its signal is 0.5 or less: painted
+    over irises are equal, too (fagan.evaluate.ties).
     """
     done = runs.runs[_is(runs.runs["status"], "done")]
     order = list(dict.fromkeys(runs.labels[arm] for arm in runs.arms))
@@ -48,6 +49,9 @@ def final_scores(runs: Runs) -> pd.DataFrame:
     sizes = ["parameters_generator", "parameters_discriminator"]
     for name in dict.fromkeys([*SCORES, "fid", *sizes, "steps", "images_seen"]):
         frame[name] = numbers(done, name)
+    for tie in ("eyes", "outfit"):
+        seen = frame[f"signal_{tie}"] > SIGNAL
+        frame[f"coherence_{tie}"] = frame[f"coherence_{tie}"].where(seen)
     frame["parameters"] = frame[sizes[0]] + frame[sizes[1]]
     return frame.sort_values(["label", "seed"], kind="stable").reset_index(drop=True)
 
