@@ -4,6 +4,7 @@
 |---|---|
 | where does a pixel look? | `record`, `map_at` |
 | how far, how sharply? | `attention_statistics` (`attention_distance`, `attention_entropy`) |
+| does it matter who asks? | `query_dependence` |
 | how much of the output is attention? | `branch_energies` |
 | would the samples miss it? | `force_alpha`, `swap_branches`, `interventions` |
 | how far does a unit reach? | `effective_receptive_field`, `theoretical_receptive_field` |
@@ -38,6 +39,7 @@ from fagan.interpret.maps import (
     attention_entropy,
     attention_statistics,
     map_at,
+    query_dependence,
 )
 from fagan.interpret.recording import (
     Recorded,
@@ -61,6 +63,7 @@ __all__ = [
     "gated_layers",
     "interventions",
     "map_at",
+    "query_dependence",
     "record",
     "spectral_norms",
     "summary",
