@@ -28,6 +28,7 @@ from fagan.interpret import (
     gated_layers,
     map_at,
     record,
+    stages,
     theoretical_receptive_field,
 )
 from fagan.interpret.interventions import replacing
@@ -176,10 +177,9 @@ def _maps(layer: str, recorded, points, resolution: int) -> Iterator[dict]:
     for query, point in enumerate(points, 1):
         row, column = (int(share * resolution) for share in point)
         weights = map_at(recorded, (row, column), resolution)[0].double().mean(0)  # (H', W')
-        peak = float(weights.max() * weights.numel())
         yield {"layer": layer, "alpha": alpha, "query": query, "row": row, "column": column} | {
             "map": weights.numpy(),
-            "peak": peak,
+            "peak": float(weights.max() * weights.numel()),
         }
 
 
@@ -241,12 +241,11 @@ def discriminator_fields(
     for run in runs:
         if run.discriminator is None or images is None:
             continue
-        inputs = to_unit(images)
-        for place, (name, label, grid) in enumerate(_layers(run.discriminator, inputs), 1):
-            theory = theoretical_receptive_field(run.discriminator, name, inputs)
-            shared = run.key | {"place": place, "layer": label or "logit", "grid": grid}
-            shared |= {"source": "image", "source_grid": inputs.shape[-1], "theory": theory}
-            rows += [shared | row for row in _fields(run.discriminator, name, inputs, None, draws)]
+        network, inputs = run.discriminator, to_unit(images)
+        for place, (name, label, grid) in enumerate(stages(network, inputs), 1):
+            row = run.key | {"place": place, "layer": label or "logit", "grid": grid}
+            row |= {"source": "image", "source_grid": inputs.shape[-1]}
+            rows += [row | field for field in _fields(network, name, inputs, None, draws)]
     return pd.DataFrame(rows, columns=FIELDS)
 
 
@@ -261,13 +260,12 @@ def generator_reach(runs: Iterable[Networks], n: int = 8, draws: int = 4) -> pd.
     for run in runs:
         if run.generator is None:
             continue
-        latents = run.latents(n)
-        *earlier, (output, _, resolution) = _layers(run.generator, latents)
+        network, latents = run.generator, run.latents(n)
+        *earlier, (output, _, resolution) = stages(network, latents)
         for place, (source, label, grid) in enumerate(earlier, 1):
-            theory = theoretical_receptive_field(run.generator, output, latents, source=source)
-            shared = run.key | {"place": place, "layer": "image", "grid": resolution}
-            shared |= {"source": label, "source_grid": grid, "theory": theory}
-            rows += [shared | r for r in _fields(run.generator, output, latents, source, draws)]
+            row = run.key | {"place": place, "layer": "image", "grid": resolution}
+            row |= {"source": label, "source_grid": grid}
+            rows += [row | field for field in _fields(network, output, latents, source, draws)]
     return pd.DataFrame(rows, columns=FIELDS)
 
 
@@ -276,6 +274,7 @@ def _fields(
 ) -> Iterator[dict]:
     """As trained and, where there is a gate to close, with all of them closed."""
     gates = [hasattr(gate, "alpha") for gate in gated_layers(network).values()]
+    theory = theoretical_receptive_field(network, layer, inputs, source=source)
 
     def field() -> Tensor:
         return effective_receptive_field(network, layer, inputs, source=source, draws=draws)
@@ -291,33 +290,9 @@ def _fields(
             "size": field_size(found),
             "share": field_share(found),
             "outside": found[~closed].sum().item() if all(gates) else math.nan,
+            "theory": theory,
             "map": found.numpy(),
         }
-
-
-def _layers(network: nn.Module, inputs: Tensor) -> list[tuple[str, str, int]]:
-    """(name to ask for it by, label, cells a side) of every stage and the output, in order.
-
-    The label of an output that is no attention layer is "".
-    """
-    gates = {layer: label for label, layer in gated_layers(network).items()}
-    stages = {f"stages.{name}": stage for name, stage in network.stages.named_children()}
-    names = {module: name for name, module in (stages | {"output": network.output}).items()}
-    found = []
-
-    def seen(module, _, output):
-        cells = output.shape[-1]
-        plain = "" if module is network.output else f"conv {cells}x{cells}"
-        found.append((gates.get(module, names[module]), gates.get(module, plain), cells))
-
-    handles = [module.register_forward_hook(seen) for module in names]
-    try:
-        with torch.no_grad(), evaluating(network):
-            network(inputs[:1])
-    finally:
-        for handle in handles:
-            handle.remove()
-    return found
 
 
 def slerp(start: Tensor, end: Tensor, share: float) -> Tensor:

@@ -26,6 +26,7 @@ from fagan.interpret.fields import (
     effective_receptive_field,
     field_share,
     field_size,
+    stages,
     theoretical_receptive_field,
 )
 from fagan.interpret.interventions import (
@@ -66,6 +67,7 @@ __all__ = [
     "query_dependence",
     "record",
     "spectral_norms",
+    "stages",
     "summary",
     "swap_branches",
     "theoretical_receptive_field",

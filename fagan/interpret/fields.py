@@ -104,6 +104,32 @@ def field_share(field: Tensor, threshold: float = THRESHOLD) -> float:
     return (field > threshold * field.max()).double().mean().item()
 
 
+def stages(network: nn.Module, inputs: Tensor) -> list[tuple[str, str, int]]:
+    """(name to ask for it by, label, cells a side) of every stage of a generator or discriminator
+    and of its output, in the order of the forward pass.
+
+    The label of an output that is no attention layer is "".
+    """
+    gates = {layer: label for label, layer in gated_layers(network).items()}
+    names = {stage: f"stages.{name}" for name, stage in network.stages.named_children()}
+    names[network.output] = "output"
+    found = []
+
+    def seen(module, _, output):
+        cells = output.shape[-1]
+        plain = "" if module is network.output else f"conv {cells}x{cells}"
+        found.append((gates.get(module, names[module]), gates.get(module, plain), cells))
+
+    handles = [module.register_forward_hook(seen) for module in names]
+    try:
+        with torch.no_grad(), evaluating(network):
+            network(inputs[:1])
+    finally:
+        for handle in handles:
+            handle.remove()
+    return found
+
+
 def _find(network: nn.Module, name: str) -> nn.Module:
     """An attention layer by its label or any module by its name ("stages.1", "output")."""
     modules = dict(network.named_modules())
