@@ -5,8 +5,9 @@ Colours are seaborn's "colorblind" set, by family: FAGAN warm, SAGAN cool, DCGAN
 
 import io
 import re
+import warnings
 from base64 import b64encode
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from html import escape
 from pathlib import Path
 
@@ -14,20 +15,21 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
-from matplotlib.colors import LogNorm, to_rgb
+from matplotlib.colors import LogNorm, to_hex, to_rgb
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
+from matplotlib.ticker import LogLocator, NullFormatter
+from PIL import Image
 
 from fagan.files import replacing
-from fagan.records import Runs, grid_step, read_grid
+from fagan.records import Runs
+from fagan.records import read_grid as read_grid  # a picture like the others
 
-__all__ = ["grid_step", "read_grid"]  # and what is defined here
 STYLE = Path(__file__).resolve().parents[1] / "notebooks" / "matplotlibrc"
 # as in matplotlibrc, and what a dark page has in their place
 INK, MUTED, GRID, PAPER = "#1f2328", "#6e7781", "#d8dee4", "#ffffff"
 DARK = {INK: "#e6edf3", MUTED: "#9198a1", GRID: "#30363d", PAPER: "#0d1117"}
-WARM, COOL = "#d55e00", "#0173b2"
-REST = "#c8ccd1"  # the arms that a figure does not speak of
+WARM, COOL, REST = "#d55e00", "#0173b2", "#c8ccd1"  # REST: what a figure does not speak of
 
 PALETTE = {
     "dcgan": "#949494",
@@ -38,15 +40,18 @@ PALETTE = {
     "fagan": "#d55e00",
     "fagan-pure": "#de8f05",
 }
-# for the other arms of a table, by family and in the table's order
-SPARE = {
-    "fagan": ("#cc78bc", "#ca9161", "#a8322d", "#8c6bb1", "#e0559a", "#b8860b"),
-    "sagan": ("#3f51b5", "#1b9e9e", "#7a9fd4", "#2f6f4f"),
-    "dcgan": ("#b0b0b0", "#7f8c8d", "#4f5b66"),
-}
-# full attention stands for networks that have self-attention as well; in the order of SPARE
+# networks with full attention have self-attention as well
 KINDS = {"full attention": WARM, "self-attention": COOL, "no attention": "#6b6b6b"}
+# for the other arms of a table, by kind and in the table's order
+SPARE = {
+    "full attention": ("#cc78bc", "#ca9161", "#a8322d", "#8c6bb1", "#e0559a", "#b8860b"),
+    "self-attention": ("#3f51b5", "#1b9e9e", "#7a9fd4", "#2f6f4f"),
+    "no attention": ("#b0b0b0", "#7f8c8d", "#4f5b66"),
+}
 DASHES = ("", (4, 1.5), (1, 1), (3, 1.25, 1.5, 1.25), (5, 1, 1, 1))
+# of a dot, where its name may stand: points to the right and up, and which side of it is there
+SIDES = [(10, 0, "left", "center"), (-10, 0, "right", "center"), (0, -9, "center", "top")]
+SIDES += [(0, 9, "center", "bottom"), (8, 9, "left", "center"), (8, -9, "left", "center")]
 SMALL_SVG = 150_000  # bytes; what is larger is shown as a PNG
 FIELD_DECADES = 3  # a field's weaker influences are drawn as nothing
 
@@ -54,29 +59,21 @@ FIELD_DECADES = 3  # a field's weaker influences are drawn as nothing
 def use_style() -> None:
     """Take the suite's style for the rest of the process: a notebook's first line."""
     plt.style.use(STYLE)
-
-
-def family(arm: str, architecture: object = "") -> str:
-    """`fagan`, `sagan` or `dcgan`: by its architecture's name or stages, else by the arm's name."""
-    stages = architecture if isinstance(architecture, str) else ""
-    for name in (stages, arm):
-        for kin in SPARE:
-            if name.startswith(kin):
-                return kin
-    return "fagan" if "F" in stages else "sagan" if "+A" in stages else "dcgan"
-
-
-def families(runs: Runs) -> dict[str, str]:
-    """{label: family} of every arm."""
-    built = runs.runs.drop_duplicates("arm").set_index("arm").get("architecture", pd.Series())
-    return {runs.labels[arm]: family(arm, built.get(arm)) for arm in runs.arms}
+    # seaborn's grids lay themselves out, and say so each time
+    warnings.filterwarnings("ignore", "The figure layout has changed to tight")
 
 
 def kinds(runs: Runs) -> dict[str, str]:
-    """{label: the kind of attention, one of KINDS} of every arm."""
-    return {
-        label: dict(zip(SPARE, KINDS, strict=True))[kin] for label, kin in families(runs).items()
-    }
+    """{label: the kind of attention, one of KINDS} of every arm, by its architecture."""
+    built = runs.runs.drop_duplicates("arm").set_index("arm").get("architecture", {})
+    result = {}
+    for arm in runs.arms:
+        name = built.get(arm)
+        name = name if isinstance(name, str) else arm
+        full = name.startswith("fagan") or "F" in name
+        own = name.startswith("sagan") or "+A" in name
+        result[runs.labels[arm]] = tuple(KINDS)[0 if full else 1 if own else 2]
+    return result
 
 
 def palette(runs: Runs, only: Collection[str] | None = None) -> dict[str, str]:
@@ -84,30 +81,14 @@ def palette(runs: Runs, only: Collection[str] | None = None) -> dict[str, str]:
 
     A named architecture looks the same in every ablation.
     """
-    kin, taken = families(runs), set(PALETTE.values())
-    colours = {}
+    kind, colours = kinds(runs), {}
+    many = [to_hex(c) for name in ("tab20", "tab20b", "tab20c") for c in plt.get_cmap(name).colors]
     for arm in runs.arms:
-        label = runs.labels[arm]
-        if arm in PALETTE:
-            colours[label] = PALETTE[arm]
-            continue
-        free = [colour for colour in SPARE[kin[label]] if colour not in taken]
-        colours[label] = free[0] if free else _another(taken)
-        taken.add(colours[label])
-    if only is None:
-        return colours
-    kept = {runs.labels[arm] for arm in runs.arms if arm in only}
-    return {label: colour if label in kept else REST for label, colour in colours.items()}
-
-
-def _another(taken: Collection[str]) -> str:
-    """A colour that is far from those taken, for the nineteenth arm of a table."""
-    import seaborn as sns
-
-    used = np.array([to_rgb(colour) for colour in taken])
-    free = [c for light in (0.45, 0.65) for c in sns.husl_palette(48, s=0.8, l=light)]
-    best = max(free, key=lambda colour: np.abs(used - colour).sum(axis=1).min())
-    return "#" + "".join(f"{round(255 * part):02x}" for part in best)
+        taken, label = {*PALETTE.values(), *colours.values()}, runs.labels[arm]
+        free = (colour for colour in (*SPARE[kind[label]], *many) if colour not in taken)
+        colours[label] = PALETTE.get(arm) or next(free)
+    grey = {runs.labels[arm]: REST for arm in runs.arms if only is not None and arm not in only}
+    return colours | grey
 
 
 def dashes(runs: Runs) -> dict[str, str | tuple]:
@@ -125,35 +106,56 @@ def floor_line(ax: Axes, runs: Runs, along: str = "y", when: str = "final") -> N
     value = runs.reference.get(when, {}).get("fd_lite0_floor")
     if value is None or pd.isna(value):
         return
-    low = (ax.get_xlim if along == "x" else ax.get_ylim)()[0]
-    words = {"color": MUTED, "fontsize": 8, "textcoords": "offset points"}
-    if value < low:
-        arrow = {"x": "\N{LEFTWARDS ARROW}", "y": "\N{DOWNWARDS ARROW}"}[along]
-        note = f"{arrow} real images: {value:.3g}"
-        ax.annotate(note, (0, 0), (4, 4), xycoords="axes fraction", **words)
-        return
-    (ax.axvline if along == "x" else ax.axhline)(value, color=MUTED, ls=":", lw=1.4, zorder=1)
-    if along == "x":
-        place = {"xy": (value, 0.02), "xycoords": ax.get_xaxis_transform(), "xytext": (3, 0)}
+    across, words = along == "x", {"color": MUTED, "fontsize": 8, "textcoords": "offset points"}
+    note, edge = f"real images: {value:.3g}", {"xycoords": "axes fraction"}
+    if value >= (ax.get_xlim if across else ax.get_ylim)()[0]:
+        (ax.axvline if across else ax.axhline)(value, color=MUTED, ls=":", lw=1.4, zorder=1)
+        axes = (ax.get_xaxis_transform if across else ax.get_yaxis_transform)()
+        ax.annotate(
+            note, (value, 0.02) if across else (0.01, value), (3, 3), xycoords=axes, **words
+        )
+    elif across:
+        ax.annotate(f"\N{LEFTWARDS ARROW} {note}", (1, 1), (0, 5), ha="right", **edge, **words)
     else:
-        place = {"xy": (0.01, value), "xycoords": ax.get_yaxis_transform(), "xytext": (0, 3)}
-    ax.annotate(f"real images: {value:.3g}", **place, **words)
+        ax.annotate(f"\N{DOWNWARDS ARROW} {note}", (0, 0), (4, 4), **edge, **words)
 
 
-def log_ticks(axis) -> None:
-    """Plain numbers at 1, 2 and 5 on a logarithmic axis: ax.xaxis or ax.yaxis."""
-    from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+def name_points(ax: Axes, points: pd.DataFrame, colours: Mapping[str, str] | None = None) -> None:
+    """Write the index of `points` (x, y) beside each, those first that are first in the frame.
 
-    axis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-    axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,g}"))
+    A name that would lie on another, on a dot or on a line is left out. To be called last.
+    """
+    ax.figure.draw_without_rendering()  # the layout is not known before
+    dots = [c.get_offset_transform().transform(c.get_offsets()) for c in ax.collections]
+    dots = np.concatenate([*dots, ax.transData.transform(points.to_numpy(float))])
+    lines = [line.get_path().transformed(line.get_transform()) for line in ax.lines]
+    taken = [ax.get_legend().get_window_extent()] if ax.get_legend() else []
+    for name, point in points.iterrows():
+        for x, y, side, level in SIDES:
+            where = {"xytext": (x, y), "textcoords": "offset points", "ha": side, "va": level}
+            colour = (colours or {}).get(name, INK)
+            text = ax.annotate(name, tuple(point), fontsize=8, color=colour, **where)
+            box = text.get_window_extent()
+            free = box.count_contains(dots) == 0 and box.count_overlaps(taken) == 0
+            free &= not any(line.intersects_bbox(box, filled=False) for line in lines)
+            if free and ax.bbox.count_contains(box.corners()) == 4:
+                taken.append(box)
+                break
+            text.remove()
+
+
+def log_ticks(axis, subs: Sequence[float] = (1, 1.5, 2, 3, 5, 7)) -> None:
+    """Plain numbers on a logarithmic axis, ax.xaxis or ax.yaxis, at these times powers of ten."""
+    axis.set_major_locator(LogLocator(subs=subs))
+    axis.set_major_formatter("{x:,g}")
     axis.set_minor_formatter(NullFormatter())
 
 
 def render(figure: Figure, alt: str, kind: str = "svg") -> bytes:
     """The figure as an SVG that screen readers name `alt`, or as a PNG of twice its size."""
-    buffer = io.BytesIO()
-    metadata = {"Title": alt} | ({"Date": None} if kind == "svg" else {"Software": None})
     # the whole figure, not its tight box: equal widths on a page mean equal type
+    buffer, metadata = io.BytesIO(), {"Title": alt}
+    metadata |= {"Date": None} if kind == "svg" else {"Software": None}
     figure.savefig(buffer, format=kind, metadata=metadata)
     if kind != "svg":
         return buffer.getvalue()
@@ -170,7 +172,7 @@ def _rounded(svg: bytes) -> bytes:
     )
 
 
-def _write(data: bytes, path: Path) -> None:
+def _write(path: Path, data: bytes) -> None:
     with replacing(path) as file:
         file.write(data)
 
@@ -183,37 +185,33 @@ def show(figure: Figure, alt: str, path: Path | None = None, photo: bool = False
     """
     from IPython.display import display
 
-    svg = b"" if photo else render(figure, alt)
-    kind = "svg" if 0 < len(svg) <= SMALL_SVG else "png"
-    data = svg if kind == "svg" else render(figure, alt, "png")
+    data, kind = (b"" if photo else render(figure, alt)), "svg"
+    if not 0 < len(data) <= SMALL_SVG:
+        data, kind = render(figure, alt, "png"), "png"
     if path is not None:
         wanted = Path(path).suffix.removeprefix(".")
-        known = {"svg": svg, kind: data}.get(wanted)
-        _write(known or render(figure, alt, wanted), Path(path))
+        _write(path, data if wanted == kind else render(figure, alt, wanted))
     plt.close(figure)
-    if kind == "svg":
-        mime, content, extra = "image/svg+xml", data.decode(), {}
-    else:
-        mime, content = "image/png", b64encode(data).decode()
-        extra = {"width": round(96 * figure.get_figwidth()), "unconfined": photo}
-    display({mime: content, "text/plain": alt}, metadata={mime: {"alt": alt} | extra}, raw=True)
+    mime, content, extra = "image/svg+xml", data, {"alt": alt}
+    if kind == "png":
+        mime, content = "image/png", b64encode(data)
+        extra |= {"width": round(96 * figure.get_figwidth()), "unconfined": photo}
+    display({mime: content.decode(), "text/plain": alt}, metadata={mime: extra}, raw=True)
 
 
 def save(figure: Figure, path: Path, alt: str = "") -> None:
     """Write an SVG and, beside it as NAME-dark.svg, its rendition for a dark page: a <picture>."""
     path, svg = Path(path), render(figure, alt)
-    _write(svg, path)
+    _write(path, svg)
     text = svg.decode()
     for light, dark in DARK.items():
         text = text.replace(light, dark)
-    _write(text.encode(), path.with_stem(path.stem + "-dark"))
+    _write(path.with_stem(path.stem + "-dark"), text.encode())
 
 
 def sheet(images: np.ndarray, columns: int) -> np.ndarray:
     """(N, R, R, 3) uint8 -> one picture of so many columns; places left over are white."""
-    images = np.asarray(images)
-    missing = -len(images) % columns
-    images = np.pad(images, ((0, missing), *[(0, 0)] * 3), constant_values=255)
+    images = np.pad(images, ((0, -len(images) % columns), *[(0, 0)] * 3), constant_values=255)
     rows, (size, width) = len(images) // columns, images.shape[1:3]
     cells = images.reshape(rows, columns, size, width, 3).swapaxes(1, 2)
     return cells.reshape(rows * size, columns * width, 3)
@@ -231,7 +229,7 @@ def film(
 
     lasting = [milliseconds] * (len(frames) - 1) + [4 * milliseconds]
     moving, still = _webp(frames, lasting, quality), _webp(frames[-1:], [0], quality)
-    _write(moving, Path(path))
+    _write(path, moving)
     html = (
         f'<details open class="film"><summary>{escape(alt)}</summary><picture>'
         f'<source media="(prefers-reduced-motion: reduce)" srcset="{_url(still)}">'
@@ -241,8 +239,6 @@ def film(
 
 
 def _webp(frames: Sequence[np.ndarray], lasting: Sequence[int], quality: int) -> bytes:
-    from PIL import Image
-
     first, *rest = (Image.fromarray(np.asarray(frame)) for frame in frames)
     more = {"save_all": True, "append_images": rest, "duration": list(lasting), "loop": 0}
     buffer = io.BytesIO()
@@ -270,14 +266,14 @@ def map_overlay(
 
     The stronger the colour, the larger the weight, up to the map's own peak.
     """
-    size, weights = len(image), np.asarray(weights, dtype=float)
+    size, weights = len(image), np.nan_to_num(np.asarray(weights, dtype=float))
     grey = 0.35 + 0.65 * np.asarray(image).mean(-1, keepdims=True).repeat(3, -1) / 255
     square = (0, size, size, 0)
     bare(ax).imshow(grey, extent=square, interpolation="none")
     heat = np.empty((*weights.shape, 4))
     heat[..., :3] = to_rgb(WARM)
-    heat[..., 3] = 0.85 * weights / max(np.nanmax(weights), 1e-12)
-    ax.imshow(np.nan_to_num(heat), extent=square, interpolation="none")
+    heat[..., 3] = 0.85 * weights / max(weights.max(), 1e-12)
+    ax.imshow(heat, extent=square, interpolation="none")
     if query is not None:
         row, column = query
         for colour, mark, width in ((PAPER, 8, 2.6), (COOL, 7, 1.4)):

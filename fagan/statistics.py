@@ -10,11 +10,13 @@ assumption; `own_low` and `own_high` do without it. With m comparisons every int
 
 import numpy as np
 import pandas as pd
+from pandas.io.formats.style import Styler
 from scipy import optimize, stats
 
 from fagan.records import SCORES, Runs
 
 LEVEL, POWER = 0.05, 0.8
+MINUS = "\N{MINUS SIGN}"
 SIGNAL = 0.5  # of real faces': with less in the patches there is no colour to compare
 # of the values: a spread below it is arithmetic, not noise
 ROUNDING = 1e-12
@@ -133,14 +135,40 @@ def _own(pair: np.ndarray, m: int) -> tuple[float, float]:
     return stats.t.interval(1 - LEVEL / m, len(pair) - 1, pair.mean(), error)
 
 
+def styled(table: pd.DataFrame, digits: int = 0, unit: str = " %") -> Styler:
+    """What compare() returned as a reader sees it: a bold change has an interval without 0."""
+    few = {0: "no seed in common", 1: "one seed: no interval", 2: "two seeds: no interval"}
+
+    def number(value):
+        return "" if pd.isna(value) else f"{value:+,.{digits}f}{unit}".replace("-", MINUS)
+
+    def interval(low, high, n=None):
+        if pd.isna(low):
+            return "" if n is None else few.get(n, "no noise to see")
+        return f"{low:+,.{digits}f} to {high:+,.{digits}f}{unit}".replace("-", MINUS)
+
+    view = pd.DataFrame({"arm": table["label"] if "label" in table else table["arm"]})
+    view["seeds"], view["change"] = table["n"], table["change"].map(number)
+    whole, own = table[["low", "high", "n"]], table[["own_low", "own_high"]]
+    view["95 % interval"] = [interval(*row) for row in whole.itertuples(index=False)]
+    view["from its own seeds"] = [interval(*row) for row in own.itertuples(index=False)]
+    view["would be seen"] = table["detectable"].map(number)
+    bold = ((table["low"] > 0) | (table["high"] < 0)).map({True: "font-weight: bold", False: ""})
+    view, bold = view.reset_index(drop=True), bold.to_list()
+    return view.style.apply(lambda _: bold, subset=["change", "95 % interval"]).hide(axis="index")
+
+
 def detectable(df: float, m: int = 1, power: float = POWER) -> float:
     """The effect, in its standard errors, that the corrected t test finds with this power.
 
     From the noncentral t distribution, without the tail that would find it with the wrong sign.
     """
     quantile = stats.t.isf(LEVEL / m / 2, df)
-    lack = lambda size: stats.nct.sf(quantile, df, size) - power  # noqa: E731
-    return float(optimize.brentq(lack, 0, 3 * quantile + 10))
+
+    def lacking(size: float) -> float:
+        return stats.nct.sf(quantile, df, size) - power
+
+    return float(optimize.brentq(lacking, 0, 3 * quantile + 10))
 
 
 def alpha_reach(runs: Runs) -> pd.DataFrame:
@@ -162,9 +190,7 @@ def alpha_reach(runs: Runs) -> pd.DataFrame:
     }
     in_d = _is(frame["network"], "discriminator")
     reach = of["lr_d"].where(in_d, of["lr_g"]) * of["steps"] * of["n_dis"].where(in_d, 1)
-    frozen = (
-        setup["alpha"].eq("frozen").fillna(False) if "alpha" in setup else pd.Series(dtype=bool)
-    )
+    frozen = setup.index[_is(setup["alpha"], "frozen")] if "alpha" in setup else []
     frame["alpha"] = numbers(frame, "alpha")
     frame["start"] = of["alpha_init"]
     frame["moved"] = (frame["alpha"] - frame["start"]).abs()
