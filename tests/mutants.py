@@ -1,0 +1,181 @@
+"""Do the tests bite? Small mistakes are made in a copy of the module, one at a time: each must fail.
+
+`make mutants`, or `python tests/mutants.py losses checkpoint` for the files of these names alone.
+A mutation-testing tool makes every mistake it can think of, thousands at seconds each; these are
+those that people make in this kind of code. Exit code 1 where less than 95 % of them are caught.
+"""
+
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from time import perf_counter
+
+ROOT = Path(__file__).resolve().parents[1]
+COPIED = ("fagan", "tests", "notebooks", "workflow", "pyproject.toml")
+ENOUGH = 0.95
+# (file, tests that should notice): [(what stands there exactly once, the mistake)]
+MUTANTS = {
+    ("attention", "attention layers"): [
+        ("torch.softmax(q @ k.mT, dim=-1)", "torch.softmax(q @ k.mT, dim=-2)"),
+        ("torch.softmax(torch.bmm(q, k.mT), dim", "torch.softmax(torch.bmm(q, k.mT) / 2, dim"),
+        ("scale=1.0", "scale=None"),
+        ("torch.cat((grad, -total)", "torch.cat((grad, total)"),
+        ("torch.mm(weights.T, grad[i]", "torch.mm(weights, grad[i]"),
+        ("(*inputs, out)", "(*(x.detach() for x in inputs), out)"),
+        ("unflatten(1, (heads, -1)).flatten(0, 1).mT", "unflatten(1, (-1, heads)).mT.flatten(0, 1).mT"),
+    ],
+    ("layers", "layers"): [
+        ("x + self.alpha.to(x.dtype)", "x + self.alpha.abs().to(x.dtype)"),
+        ("self.alpha.to(convolution.dtype)", "self.alpha.abs().to(convolution.dtype)"),
+        ("+ (1 - alpha) * convolution", "+ (1 + alpha) * convolution"),
+        ("layers = self.query, self.key,", "layers = self.key, self.query,"),
+        ("dim=1 if transposed else 0)", "dim=0)"),
+        ("self.pool(k), self.pool(v)", "self.pool(k), self.pool(-v)"),
+        ("torch.cat((attention, convolution), dim=1)", "torch.cat((convolution, attention), dim=1)"),
+        ("self.activation(attention), self.activation", "attention, self.activation"),
+        ('self.register_buffer("alpha", torch.full((1,), float(init)))',
+         "self.alpha = nn.Parameter(torch.full((1,), float(init)))"),
+    ],
+    ("spectral_norm", "layers"): [
+        ("parametrizations.spectral_norm(convolution)",
+         "parametrizations.spectral_norm(convolution, dim=0)"),
+        ("self.u.data = _unit(", "self.u = _unit("),
+        ("return weight / sigma", "return weight / sigma.detach()"),
+        ("return weight / sigma", "return weight / sigma.sqrt()"),
+    ],
+    ("losses", "losses"): [
+        ("F.relu(1 + fake)", "F.relu(1 - fake)"),
+        ("return -fake.mean()", "return fake.mean()"),
+        ("real - fake.mean(), fake", "real - fake.mean().detach(), fake"),
+        ("(fake - 1).square().mean()", "(fake - 1).mean().square()"),
+        ("_hinge_d(fake, real)", "_hinge_d(real, fake)"),
+        ("_least_squares_g, needs_real=False", "_least_squares_g, needs_real=True"),
+    ],
+    ("models", "models"): [
+        ("torch.manual_seed(config.seed)", "torch.manual_seed(0)"),
+        ("inner = i > 0", "inner = i >= 0"),
+        ("nn.LeakyReLU(0.3 if inner else 0.1)", "nn.LeakyReLU(0.1)"),
+        ("(k - 1) // 2", "k // 2"),
+        ("wanted else (low, middle)", "wanted else (middle, high)"),
+        ("torch.tanh(self.output(", "torch.sin(self.output("),
+        ("squeeze=1 if image_side else self.config.squeeze", "squeeze=1"),
+    ],
+    ("train/steps", "train train_speed train_instruments"): [
+        ("        with torch.no_grad():\n            fake", "        if True:\n            fake"),
+        ("with frozen(state.discriminator), precision", "with precision"),
+        ("min(config.ema,", "max(config.ema,"),
+        ("list(network.parameters()), 1 - decay)", "list(network.parameters()), decay)"),
+        ("ours.copy_(theirs)", "pass"),
+        ("state.step * config.n_dis + k", "state.step + k"),
+        ("manual_seed(config.seed)", "manual_seed(0)"),
+        ("adam(discriminator, config.lr_d)", "adam(discriminator, config.lr_g)"),
+        ("(config.beta1, config.beta2)", "(config.beta2, config.beta1)"),
+        ("(loss_d, loss_g, on_real, on_fake)", "(loss_d, loss_g, on_fake, on_real)"),
+        ("state.optimizer_g.zero_grad(set_to_none=True)", "pass"),
+    ],
+    ("train/checkpoint", "train"): [
+        ('"discriminator", "average", "opt', '"discriminator", "opt'),
+        ('"optimizer_g", "optimizer_d")', '"optimizer_g")'),
+        ('state.latents.set_state(parts["latents"].cpu())', "pass"),
+        ('state.sums.copy_(parts["sums"])', "pass"),
+        ("os.replace(path, previous)", "pass"),
+        ('parts["config"] == state.config.hash', "True"),
+        ("return network.eval()", "return network.train()"),
+    ],
+    ("train/loop", "train train_instruments"): [
+        ("(state.step - state.logged_step)", "(state.step - state.logged_step + 1)"),
+        ("state.sums.zero_()", "pass"),
+        ("step % config.checkpoint_every == 0", "(step + 1) % config.checkpoint_every == 0"),
+        ("if state.step == 0:", "if True:"),
+        ("while state.step < last", "while state.step <= last"),
+        ("float(rows[-1].split", "float(rows[0].split"),
+        ("not all(map(math.isfinite, values))", "any(map(math.isinf, values))"),
+    ],
+    ("train/instruments", "train_instruments"): [
+        ("draw_latents(BATCH, state.config.latent_size, EVALUATION_SEED)",
+         "draw_latents(BATCH, state.config.latent_size, state.config.seed)"),
+        ("batches.images[:BATCH]", "batches.images[-BATCH:]"),
+        ("found[name] = gradient.mean()", "found[name] = gradient.abs().mean()"),
+    ],
+    ("train/arithmetic", "train train_speed"): [
+        ("        matmul.fp32_precision = before\n\n", "        pass\n\n"),
+        ("torch.set_num_threads(before)", "pass"),
+        ("config.exact or device.type", "device.type"),
+    ],
+    ("evaluate/distances", "evaluate"): [
+        ("(len(x) - 1)", "len(x)"),
+        ("* values[kept].sqrt()", "* values[kept]"),
+        ("(a.mean - b.mean).square()", "(a.mean - b.mean).abs()"),
+        ("values.append(within / (n * (n - 1))", "values.append(within / n**2"),
+        ("return within / (n * (n - 1))", "return within / n**2"),
+        (".add_(1).pow_(3)", ".add_(1).pow_(2)"),
+    ],
+}  # fmt: skip
+
+
+def main(names: list[str]) -> int:
+    chosen = {key: value for key, value in MUTANTS.items() if not names or key[0] in names}
+    jobs = [(*key, old, new) for key, mistakes in chosen.items() for old, new in mistakes]
+    tests = sorted({test for _, tests in chosen for test in tests.split()})
+    with tempfile.TemporaryDirectory() as folder:
+        if failure := run(copied(Path(folder) / "whole"), tests):
+            print(f"the tests fail on the code as it is:\n{failure}")
+            return 1
+        with ThreadPoolExecutor(os.cpu_count()) as pool:
+            found = list(pool.map(lambda i: judged(*jobs[i], Path(folder) / str(i)), range(len(jobs))))
+    caught, judged_ = found.count("caught"), len(found) - found.count("out of date")
+    print(f"{caught} of {judged_} caught, {len(found) - judged_} out of date")
+    return int(not found or caught < ENOUGH * len(found))
+
+
+def judged(file: str, tests: str, old: str, new: str, folder: Path) -> str:
+    """One mutant's fate: "caught", "SURVIVED" or "out of date"; printed as it is known."""
+    start = perf_counter()
+    path = copied(folder) / "fagan" / f"{file}.py"
+    text = path.read_text() if path.exists() else ""
+    if text.count(old) != 1:
+        fate = "out of date"
+    else:
+        path.write_text(text.replace(old, new))
+        fate = "caught" if run(folder, tests.split()) else "SURVIVED"
+    shutil.rmtree(folder)
+    shown = " ".join(f"{old}  ->  {new}".split())
+    print(f"{fate:11}  {perf_counter() - start:4.0f} s  {file:17}  {shown}", flush=True)
+    return fate
+
+
+def copied(folder: Path) -> Path:
+    """The tree without its results, which a link stands for: a test reads them at most."""
+    folder.mkdir()
+    for name in COPIED:
+        if (ROOT / name).is_dir():
+            ignored = shutil.ignore_patterns("__pycache__", ".*")
+            shutil.copytree(ROOT / name, folder / name, ignore=ignored)
+        else:
+            shutil.copy(ROOT / name, folder)
+    (folder / "results").symlink_to(ROOT / "results")
+    return folder
+
+
+def run(folder: Path, tests: list[str]) -> str:
+    """The end of what pytest says where a test fails or takes ten minutes; empty where all pass."""
+    files = [f"tests/test_{test}.py" for test in tests]
+    # no bytecode: a mutant of the same size and second would be taken for the one before it
+    env = os.environ | {"PYTHONPATH": str(folder), "PYTHONDONTWRITEBYTECODE": "1"}
+    command = [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", *files]
+    env |= {"OMP_NUM_THREADS": "1"}
+    try:
+        done = subprocess.run(
+            command, cwd=folder, env=env, timeout=600, capture_output=True, text=True
+        )
+    except subprocess.TimeoutExpired:
+        return "no end"
+    return done.stdout[-3000:] + done.stderr[-3000:] if done.returncode else ""
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
