@@ -31,7 +31,7 @@ MUTANTS = {
     ("layers", "layers"): [
         ("x + self.alpha.to(x.dtype)", "x + self.alpha.abs().to(x.dtype)"),
         ("self.alpha.to(convolution.dtype)", "self.alpha.abs().to(convolution.dtype)"),
-        ("+ (1 - alpha) * convolution", "+ (1 + alpha) * convolution"),
+        ("return alpha * attention + (1 -", "return alpha * attention + (1 +"),
         ("layers = self.query, self.key,", "layers = self.key, self.query,"),
         ("dim=1 if transposed else 0)", "dim=0)"),
         ("self.pool(k), self.pool(v)", "self.pool(k), self.pool(-v)"),
