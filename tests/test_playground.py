@@ -12,7 +12,6 @@ from PIL import Image
 
 from fagan.data import to_uint8
 from fagan.environment import ROOT
-from fagan.evaluate.sampling import draw_latents
 from fagan.interpret import force_alpha, map_at, record
 from fagan.records import load_runs
 from fagan.studies import load_networks
@@ -84,11 +83,11 @@ def test_what_is_not_there_is_one_line(run, said, tmp_path):
 
 
 def test_a_gate_changes_the_picture_as_it_changes_the_network(page, networks):
-    z = draw_latents(1, 128, 7)
+    z = networks.latents(64)[7:8]
     page.start.value = 7
     assert (shown(page.pictures[0]) == image_of(networks.generator, z)).all()
     page.sliders["full 4x4"].value = -0.75
-    with force_alpha(networks.generator, -0.75, ["full 4x4"]):
+    with force_alpha(networks.generator, -0.75, "full 4x4"):
         wanted = image_of(networks.generator, z)
     assert (wanted != image_of(networks.generator, z)).any()
     assert (shown(page.pictures[0]) == wanted).all()
@@ -99,16 +98,16 @@ def test_a_gate_changes_the_picture_as_it_changes_the_network(page, networks):
 
 def test_a_walk_ends_at_the_other_latent(page, networks):
     page.start.value, page.end.value, page.walk.value = 3, 8, 1.0
-    end = image_of(networks.generator, draw_latents(1, 128, 8)).astype(int)
+    end = image_of(networks.generator, networks.latents(64)[8:9]).astype(int)
     assert abs(shown(page.pictures[0]) - end).max() <= 1
 
 
 def test_the_map_is_the_layers_own(page, networks):
     page.layer.value, page.row.value, page.column.value = "generator, full 8x8", 4, 25
     with torch.no_grad(), record(networks.generator) as passes:
-        networks.generator(draw_latents(1, 128, 0))
+        networks.generator(networks.latents(1))
     weights = map_at(passes["full 8x8"][0], (4, 25), 32)[0].mean(0).numpy()
-    _, maps = page.player.look(draw_latents(1, 128, 0), (4, 25))
+    _, maps = page.player.look(networks.latents(1), (4, 25))
     assert maps["generator, full 8x8"] == pytest.approx(weights, abs=1e-6)
     image, lit = shown(page.pictures[0]).astype(int), shown(page.pictures[2]).astype(int)
     row, column = np.unravel_index(weights.argmax(), weights.shape)
