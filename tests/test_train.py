@@ -4,6 +4,7 @@ import csv
 import errno
 import json
 from itertools import pairwise
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -140,14 +141,8 @@ def test_latents_are_of_the_runs_own_seed():
 
 def test_n_dis_takes_as_many_batches():
     seen = []
-
-    class Spy(Batches):
-        def at(self, step):
-            seen.append(step)
-            return super().at(step)
-
+    batches = SimpleNamespace(at=lambda step: seen.append(step) or real_images())
     state = train.start(config(n_dis=3), CPU)
-    batches = Spy(torch.zeros(8, 3, 16, 16, dtype=torch.uint8), 4, 0)
     train.step_once(state, batches)
     train.step_once(state, batches)
     assert seen == [0, 1, 2, 3, 4, 5]
@@ -203,40 +198,32 @@ class Killed(BaseException):
     pass
 
 
-@pytest.mark.parametrize("at", [1, 3, 4, 5, 8, 9])
-def test_an_interrupted_run_ends_with_the_same_bytes(whole, tmp_path, monkeypatch, at):
-    """Killed after step `at` (checkpoints are at 3 and 6), then run again."""
+def die_after(step, folder, monkeypatch, recorded=True):
+    """Train until `step` is done, and recorded or not, then be killed."""
     step_once = loop.step_once
 
     def dying(state, batches):
-        step_once(state, batches)
-        if state.step == at:
-            raise Killed
-
-    with monkeypatch.context() as patch:
-        patch.setattr(loop, "step_once", dying)
-        with pytest.raises(Killed):
-            train.train(config(), tmp_path, quiet)
-    assert not (tmp_path / "metrics.json").exists()
-    said = []
-    train.train(config(), tmp_path, said.append)
-    assert any("continuing at step" in line for line in said) == (at > 3)
-    assert run_files(tmp_path) == run_files(whole[0])
-
-
-def die_after(step, folder, monkeypatch):
-    """Train until `step` is done and recorded, then be killed."""
-    step_once = loop.step_once
-
-    def dying(state, batches):
-        if state.step == step:
+        if recorded and state.step == step:
             raise Killed
         step_once(state, batches)
+        if not recorded and state.step == step:
+            raise Killed
 
     with monkeypatch.context() as patch:
         patch.setattr(loop, "step_once", dying)
         with pytest.raises(Killed):
             train.train(config(), folder, quiet)
+
+
+@pytest.mark.parametrize("at", [1, 3, 4, 5, 8, 9])
+def test_an_interrupted_run_ends_with_the_same_bytes(whole, tmp_path, monkeypatch, at):
+    """Killed after step `at` (checkpoints are at 3 and 6) and before its record, then run again."""
+    die_after(at, tmp_path, monkeypatch, recorded=False)
+    assert not (tmp_path / "metrics.json").exists()
+    said = []
+    train.train(config(), tmp_path, said.append)
+    assert any("continuing at step" in line for line in said) == (at > 3)
+    assert run_files(tmp_path) == run_files(whole[0])
 
 
 @pytest.mark.parametrize("harm", ["cut short", "flipped", "empty", "gone"])
@@ -254,8 +241,7 @@ def test_a_damaged_checkpoint_is_seen_and_the_one_before_used(whole, tmp_path, m
     said = []
     train.train(config(), tmp_path, said.append)
     assert "continuing at step 3" in said
-    damaged = "checkpoint.pt is damaged (its checksum is wrong): removed" in said
-    assert damaged is (harm != "gone")
+    assert any("is damaged" in line for line in said) is (harm != "gone")
     assert run_files(tmp_path) == run_files(whole[0])
 
 
@@ -388,8 +374,8 @@ def test_a_checkpoint_of_another_configuration_is_not_taken(tmp_path):
 
 def test_how_often_one_evaluates_never_changes_training(whole, tmp_path):
     train.train(config(eval_every=1, log_every=1, checkpoint_every=1), tmp_path, quiet)
-    for name in ("generator.safetensors",):
-        assert (tmp_path / name).read_bytes() == (whole[0] / name).read_bytes()
+    name = "generator.safetensors"
+    assert (tmp_path / name).read_bytes() == (whole[0] / name).read_bytes()
 
 
 def test_another_seed_is_another_run(whole, tmp_path):
