@@ -276,6 +276,8 @@ def _table(path: Path) -> "pandas.DataFrame":
         # a last line without its end is being written, or was cut short
         text = text[: text.rfind("\n") + 1] or ",".join(columns)
         frame = pd.read_csv(io.StringIO(text), dtype=dict.fromkeys(TEXTS, str), **exact)
+        if not isinstance(frame.index, pd.RangeIndex):
+            raise ValueError("rows are longer than its header")
         frame = frame.reindex(columns=columns)
         for column in {*columns} - {*TEXTS}:
             frame[column] = pd.to_numeric(frame[column])
