@@ -68,8 +68,7 @@ def kinds(runs: Runs) -> dict[str, str]:
     built = runs.runs.drop_duplicates("arm").set_index("arm").get("architecture", {})
     result = {}
     for arm in runs.arms:
-        name = built.get(arm)
-        name = name if isinstance(name, str) else arm
+        name = built[arm] if isinstance(built.get(arm), str) else arm
         full = name.startswith("fagan") or "F" in name
         own = name.startswith("sagan") or "+A" in name
         result[runs.labels[arm]] = tuple(KINDS)[0 if full else 1 if own else 2]
@@ -77,9 +76,9 @@ def kinds(runs: Runs) -> dict[str, str]:
 
 
 def palette(runs: Runs, only: Collection[str] | None = None) -> dict[str, str]:
-    """{label: colour} of every arm, no two alike; those not in `only` are grey, where it is given.
+    """{label: colour} of every arm, no two alike, a named architecture's the same everywhere.
 
-    A named architecture looks the same in every ablation.
+    Where `only` is given, all other arms are grey.
     """
     kind, colours = kinds(runs), {}
     many = [to_hex(c) for name in ("tab20", "tab20b", "tab20c") for c in plt.get_cmap(name).colors]

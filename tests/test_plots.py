@@ -83,7 +83,8 @@ def test_a_figure_is_shown_with_its_alternative(figure, shown, tmp_path):
     assert root.get("role") == "img" and root.get("aria-label") == "a < b"
     assert metadata[SVG]["alt"] == data["text/plain"] == "a < b"
     assert not re.search(r' d="[^"]*\.\d{3}', data[SVG])
-    assert Image.open(tmp_path / "figures" / "one.png").width == 1400
+    with Image.open(tmp_path / "figures" / "one.png") as saved:
+        assert saved.width == 1400
     assert not plots.plt.fignum_exists(figure.number)
 
 
@@ -116,8 +117,8 @@ def test_sheet_keeps_the_order_of_the_images():
 def test_a_film_moves_and_rests(shown, tmp_path):
     frames = [np.full((8, 8, 3), 60 * i, np.uint8) for i in range(4)]
     plots.film(frames, "it <moves>", tmp_path / "film.webp", milliseconds=100)
-    film = Image.open(tmp_path / "film.webp")
-    assert film.n_frames == 4
+    with Image.open(tmp_path / "film.webp") as film:
+        assert film.n_frames == 4
     html = shown[0][0]["text/html"]
     assert 'alt="it &lt;moves&gt;"' in html and "prefers-reduced-motion" in html
 
