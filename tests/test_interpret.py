@@ -312,6 +312,16 @@ def test_distance_of_identity_shift_and_uniform():
     assert first == pytest.approx(sum(expected))
 
 
+def test_distance_to_coarser_keys():
+    """Each query looks at the pooled key that covers it: half a cell away in both directions."""
+    own = torch.zeros(4, 4, 2, 2, dtype=DOUBLE)
+    for r in range(4):
+        for c in range(4):
+            own[r, c, r // 2, c // 2] = 1
+    distances = attention_distance(own.view(16, 4), (4, 4), (2, 2), 32)
+    assert torch.allclose(distances, torch.full((16,), math.hypot(4, 4)).double())
+
+
 @pytest.mark.parametrize(
     "options", [{}, {"self_attention": "google", "heads": 2, "squeeze": 2, "architecture": MIDDLE}]
 )
