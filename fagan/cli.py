@@ -6,14 +6,14 @@ A user's mistake ends with one line on stderr and exit code 2; a failed run with
 import errno
 import os
 import sys
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from fagan import measure
 from fagan.errors import UserError
-from fagan.files import given_path
-from fagan.records import RESULTS
+from fagan.files import RESULTS, ablation_folder
+from fagan.measure import Results
 
 app = typer.Typer(
     help="python -m fagan: what the Makefile, the Snakefile and a cluster's shell call.",
@@ -23,7 +23,6 @@ app = typer.Typer(
 )
 
 Ablation = Annotated[str, typer.Argument(help="a table of notebooks/ablations, such as laptop")]
-Results = Annotated[Path, typer.Option(help="folder of all results")]
 Seeds = Annotated[str, typer.Option(help="a count (3) or a list (0,1,5)")]
 Steps = Annotated[int | None, typer.Option(help="generator steps of every run")]
 Data = Annotated[str, typer.Option(help="folder or zip of images, or the root of a data set")]
@@ -176,7 +175,7 @@ def analyse(
     from fagan import pages, workflow
 
     faults = pages.analyse(ablation, results, notebooks or (), cores or workflow.available_cores())
-    folder = pages.ablation_folder(ablation, results)
+    folder = ablation_folder(ablation, results)
     for page, why in faults.items():
         print(f"page {page} was left out: {why['reason']}  ({folder / why['log']})")
     for page in notebooks or [pages.FRONT]:
@@ -213,103 +212,9 @@ def stale(ablation: Ablation, results: Results = RESULTS) -> None:
     print(f"{old['run_id'].nunique()} runs were made by other code than this ({now})")
 
 
-@app.command()
-def bench(
-    quick: Annotated[bool, typer.Option(help="the laptop table's networks alone")] = False,
-    threads: Annotated[int, typer.Option(min=0, help="CPU threads; 0 for all cores")] = 0,
-    device: Annotated[str, typer.Option(help="cpu or cuda")] = "cpu",
-    results: Results = RESULTS,
-) -> None:
-    """Time training steps against the released package: notebooks/speed.ipynb."""
-    from fagan import pages
-
-    print(pages.bench(results, quick=quick, threads=threads, device=device))
-
-
-@app.command()
-def sample(
-    ablation: Ablation,
-    run_id: str,
-    out: Annotated[Path, typer.Option(help="PNG to write")] = Path("samples.png"),
-    n: Annotated[int, typer.Option(min=1, max=10_000, help="images, 8 a row")] = 64,
-    seed: Annotated[int, typer.Option(min=0, max=2**62, help="of the latents")] = 0,
-    results: Results = RESULTS,
-) -> None:
-    """Draw images from a finished run's generator."""
-    from fagan import evaluate
-    from fagan.ablations import planned_run
-    from fagan.records import run_folder
-    from fagan.train import load_generator, save_grid
-
-    if out.is_dir():
-        raise UserError(f"{out} is a folder; name a PNG with --out")
-    config = planned_run(ablation, run_id, results)
-    weights = run_folder(ablation, run_id, results) / "generator.safetensors"
-    if not weights.exists():
-        raise UserError(f"{run_id} has no weights yet: {weights} is written when it is done")
-    generator = load_generator(config, weights)
-    save_grid(evaluate.sample(generator, n, config.latent_size, seed), out)
-    print(out)
-
-
-@app.command()
-def evaluate(
-    scored: Annotated[str, typer.Argument(help="[published/]ABLATION/RUN_ID, or a folder or zip")],
-    reference: Annotated[
-        str, typer.Argument(help="folder or zip, or faces, cifar10, celeba; a run's own if empty")
-    ] = "",
-    n_fake: Annotated[int, typer.Option(min=0, max=10**6, help="images; 0: the run's, or all")] = 0,
-    n_real: Annotated[int, typer.Option(min=0, max=10**6, help="references; 0: the run's")] = 0,
-    input_size: Annotated[int, typer.Option(min=32, max=1024, help="pixels that Lite0 sees")] = 128,
-    resolution: Annotated[int, typer.Option(min=8, max=1024, help="of a folder's images")] = 64,
-    seed: Annotated[
-        int | None, typer.Option(min=0, max=2**62, help="of latents and subsets; the run's if none")
-    ] = None,
-    out: Annotated[Path | None, typer.Option(help="JSON file; a run's default is its own")] = None,
-    results: Results = RESULTS,
-) -> None:
-    """Every score of a finished run or of a folder of images against real images."""
-    from rich.console import Console
-    from rich.table import Table
-
-    from fagan import scorecard
-    from fagan.records import PUBLISHED, run_folder, write_json
-
-    ask = {"n_fake": n_fake, "input_size": input_size}
-    if os.path.exists(given_path(scored)):
-        if not reference:
-            raise UserError(f"{scored} needs a reference: a folder or zip, or faces")
-        ask |= {"n_real": n_real or 5_000, "seed": seed or 0, "resolution": resolution}
-        rows = scorecard.score_images(scored, reference, **ask)
-    else:
-        ablation, _, run_id = scored.rpartition("/")
-        if not ablation:
-            raise UserError(f"{scored} is no folder or zip, and no run: write ABLATION/RUN_ID")
-        ask |= {"n_real": n_real, "seed": seed, "results": results}
-        rows = scorecard.score_run(ablation, run_id, reference, **ask)
-        if out is None and not ablation.startswith(f"{PUBLISHED}/"):  # to those nothing is added
-            out = run_folder(ablation, run_id, results) / "scores.json"
-    for row in rows:
-        table = Table("score", "value", title=f"{row['scored']} against {row['reference']}")
-        for name, value in row.items():
-            table.add_row(name, f"{value:.5g}" if isinstance(value, float) else str(value))
-        Console().print(table)
-    if out:
-        write_json(out, rows)
-        print(out)
-
-
-@app.command("parameters")
-def list_parameters() -> None:
-    """Every parameter of a run, its default and meaning."""
-    from dataclasses import fields
-
-    from fagan.config import RunConfig
-
-    for f in fields(RunConfig):
-        choices = f.metadata.get("choices")
-        known = f" ({', '.join(choices)})" if choices else ""
-        print(f"{f.name:<26} {f.default!r:<12} {f.metadata['doc']}{known}")
+for command in (measure.sample, measure.evaluate, measure.bench):
+    app.command()(command)
+app.command("parameters")(measure.list_parameters)
 
 
 def main() -> None:

@@ -94,16 +94,22 @@ def analyse(
 
 def _book(name: str, ablation: str, results: Path) -> Any:
     """A notebook as it is to be executed: with its parameters, findings only where they hold."""
+    guide = name in GUIDES
+    values = {} if guide else {"ablation": ablation, "results": from_root(results)}
+    book = parameterized((ANALYSIS.parent if guide else ANALYSIS) / f"{name}.ipynb", values)
+    if book.metadata.get("findings") != ablation:
+        book.cells = [c for c in book.cells if "finding" not in c.metadata.get("tags", [])]
+    return book
+
+
+def parameterized(path: Path, values: dict[str, Any]) -> Any:
+    """A notebook with the parameters that it is given."""
     from papermill.iorw import load_notebook_node
     from papermill.parameterize import parameterize_notebook
 
-    home = ANALYSIS.parent if name in GUIDES else ANALYSIS
-    book = load_notebook_node(str(home / f"{name}.ipynb"))
-    if book.metadata.get("findings") != ablation:
-        book.cells = [c for c in book.cells if "finding" not in c.metadata.get("tags", [])]
-    if name in GUIDES:
+    book = load_notebook_node(str(path))
+    if not values:
         return book
-    values = {"ablation": ablation, "results": from_root(results)}
     return parameterize_notebook(book, values, kernel_name="python3", language="python")
 
 
@@ -195,25 +201,6 @@ def _missing(pages: dict[str, Any], late: bool) -> list[dict[str, str]]:
     faults = {name: why for name, why in pages.items() if why}
     faults = {n: why for n, why in faults.items() if not late or UNRENDERED in why["reason"]}
     return [{"text": title(name), **why} for name, why in faults.items()]
-
-
-def bench(results: Path = RESULTS, **parameters: Any) -> Path:
-    """Execute notebooks/speed.ipynb into results/bench; its page. Raises UserError if it fails."""
-    from papermill.iorw import load_notebook_node
-    from papermill.parameterize import parameterize_notebook
-
-    def book() -> Any:
-        found = load_notebook_node(str(ANALYSIS.parent / "speed.ipynb"))
-        values = parameters | {"results": from_root(results)}
-        return parameterize_notebook(found, values, kernel_name="python3", language="python")
-
-    page = Path(results) / "bench" / "speed.html"
-    books, faults = execute_all({"speed": book}, 1)
-    for why, log in faults.values():
-        write_text(page.with_suffix(".log"), log)
-        raise UserError(f"notebooks/speed.ipynb failed: {why}; see {page.with_suffix('.log')}")
-    write_text(page, render(scrub(books["speed"], private(results, [])), "bench"))
-    return page
 
 
 def publish(

@@ -35,7 +35,6 @@ from fagan.records import (
 )
 
 TEMPLATE = ROOT / "notebooks" / "train.ipynb"
-PAGE = ROOT / "notebooks" / "template"
 _NOT_PARAMETERS = {"In", "Out", "exit", "quit", "open", "get_ipython"}  # IPython's own names
 # gives a warm kernel to the next notebook as if it were new, but for what is imported
 RESET = (
@@ -277,8 +276,8 @@ def _scripts(book: Any) -> Iterator[str]:
 def _exporter() -> Any:
     from nbconvert import HTMLExporter
 
-    home = [str(PAGE.parent)]
-    exporter = HTMLExporter(template_name=PAGE.name, extra_template_basedirs=home)
+    home = [str(ROOT / "notebooks")]
+    exporter = HTMLExporter(template_name="template", extra_template_basedirs=home)
     exporter.register_filter("scoped", scoped)
     return exporter
 

@@ -36,7 +36,6 @@ from fagan.records import (
     write_json,
 )
 
-SNAKEFILE = ROOT / "workflow" / "Snakefile"
 PROFILES = ROOT / "workflow" / "profiles"
 LOG = "workflow.log"
 PATIENCE = 15.0  # seconds that an interrupted Snakemake may take to end
@@ -117,10 +116,7 @@ def prepare(
 
 @contextmanager
 def alone(ablation: str, results: Path = RESULTS) -> Iterator[None]:
-    """One command at a time plans and runs an ablation; UserError while another one is at it.
-
-    `kill` and a closed terminal end the block as Ctrl-C does.
-    """
+    """One command at a time runs an ablation (else UserError); `kill` ends it as Ctrl-C does."""
     try:
         with locks.lock(ablation_folder(ablation, results) / WORKFLOW_LOCK), _signals():
             yield
@@ -202,7 +198,7 @@ def _stop(process: subprocess.Popen) -> None:
         os.killpg(process.pid, signal.SIGINT)
     with suppress(subprocess.TimeoutExpired, KeyboardInterrupt):
         process.wait(PATIENCE)
-    with suppress(ProcessLookupError, PermissionError):  # of a Snakemake that was killed, its jobs
+    with suppress(ProcessLookupError, PermissionError):  # the jobs of one that was killed
         os.killpg(process.pid, signal.SIGKILL)
     process.wait()
 
@@ -221,7 +217,7 @@ def _command(
     )
     return [
         *(sys.executable, "-c", start),
-        *("--snakefile", str(SNAKEFILE), "--directory", str(ROOT)),
+        *("--snakefile", str(ROOT / "workflow" / "Snakefile"), "--directory", str(ROOT)),
         *("--workflow-profile", str(profile.folder)),
         *(["--cores", str(cores)] if cores else []),
         *(["--resources", *limits] if limits else []),
