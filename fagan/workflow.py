@@ -54,6 +54,7 @@ def prepare(
         for part in train, real:
             if part.broken:
                 print(f"{part.name}: {len(part.broken)} broken images left out", file=sys.stderr)
+        evaluate.enough_images(config, len(train), len(real))
         extractor = evaluate.lite0()
         reference = evaluate.reference(real, config.n_real, extractor)
         floors = {

@@ -17,7 +17,7 @@ from fagan.train.arithmetic import (
 from fagan.train.checkpoint import load_generator, load_weights, restore, save, save_weights
 from fagan.train.instruments import Instruments
 from fagan.train.loop import Diverged, train
-from fagan.train.scorer import EVALUATION_SEED, save_grid
+from fagan.train.scorer import EVALUATION_SEED, drawn, save_grid
 from fagan.train.steps import (
     State,
     d_step,
@@ -34,6 +34,7 @@ __all__ = [
     "Instruments",
     "State",
     "d_step",
+    "drawn",
     "fast_matmul",
     "frozen",
     "g_step",
