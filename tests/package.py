@@ -3,7 +3,7 @@
 import torch
 from torch import nn
 
-from fagan.bench.released import networks
+from fagan.released import networks
 from fagan.config import RunConfig
 
 
