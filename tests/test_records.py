@@ -52,7 +52,7 @@ def test_records_of_the_first_schema_are_read_and_what_they_lack_is_missing(reco
     write_json(record.folder / "env.json", env | {"schema": 1})
     alpha.write_text("step,images_seen,network,layer,alpha\n0,0,generator,full 4x4,0.5\n")
     runs = load_runs("a", results)
-    assert tuple(runs.alpha.columns[3:]) == ALPHA and runs.alpha["entropy"].isna().all()
+    assert tuple(runs.alpha.columns[4:]) == ALPHA and runs.alpha["entropy"].isna().all()
     assert runs.gates["alpha"].tolist() == [0.5] and runs.interventions.empty
 
 

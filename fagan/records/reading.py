@@ -1,5 +1,6 @@
 """The reader: all records of an ablation as tidy tables."""
 
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,11 +21,14 @@ class Runs:
     """All records of one ablation as tidy tables.
 
     runs     one row per run: run_id, arm, seed, label, status, every configuration field and metric
-    history  run_id, arm, seed + HISTORY: losses at log steps, scores where evaluated (else NaN)
-    alpha    run_id, arm, seed + ALPHA
-    spectral run_id, arm, seed + SPECTRAL
-    timing   run_id, arm, seed + TIMING
-    interventions   run_id, arm, seed + INTERVENTIONS
+    history  run_id, arm, seed, label + HISTORY: losses at log steps, scores where evaluated
+    alpha    run_id, arm, seed, label + ALPHA
+    spectral run_id, arm, seed, label + SPECTRAL
+    timing   run_id, arm, seed, label + TIMING
+    interventions   run_id, arm, seed, label + INTERVENTIONS
+
+    `label` is an ordered Categorical, the arms as the experiment table has them: seaborn draws and
+    pandas groups (observed=True) in this order.
     """
 
     ablation: str
@@ -40,6 +44,11 @@ class Runs:
     timing: "pandas.DataFrame"
     interventions: "pandas.DataFrame"
     folder: Path
+
+    @property
+    def finished(self) -> "pandas.DataFrame":
+        """The rows of `runs` that have a final score: status done."""
+        return self.runs[self.runs["status"] == "done"]
 
     @property
     def gates(self) -> "pandas.DataFrame":
@@ -67,6 +76,13 @@ def arm_label(arm: str) -> str:
     """The label of a named architecture, of its relativistic variant, else the arm itself."""
     base = arm.removesuffix("-relativistic")
     return LABELS.get(base, base) + (" relativistic" if base != arm else "")
+
+
+def _labels(arms: tuple[str, ...], given: dict[str, str]) -> dict[str, str]:
+    """What a reader sees for every arm; two arms never share it."""
+    labels = {arm: given.get(arm) or arm_label(arm) for arm in arms}
+    shared = [label for label, times in Counter(labels.values()).items() if times > 1]
+    return {arm: f"{t} ({arm})" if t in shared else t for arm, t in labels.items()}
 
 
 def load_runs(ablation: str, results: Path = RESULTS, run_id: str | None = None) -> Runs:
@@ -100,10 +116,14 @@ def load_runs(ablation: str, results: Path = RESULTS, run_id: str | None = None)
         name: gather({run / f"{name}.csv": key for run, key in keys.items()}, name)
         for name in TABLES
     }
-    arms = tuple(dict.fromkeys(row["arm"] for row in rows))
-    labels = {arm: plan["labels"].get(arm) or arm_label(arm) for arm in arms}
-    for row in rows:
-        row["label"] = labels[row["arm"]]
+    order = [*(run["config"].get("arm") for run in plan["runs"]), *(row["arm"] for row in rows)]
+    begun_arms = {row["arm"] for row in rows}
+    arms = tuple(arm for arm in dict.fromkeys(order) if arm in begun_arms)
+    labels = _labels(arms, plan["labels"])
+    frames["runs"] = pd.DataFrame(rows)
+    for frame in frames.values():
+        label = pd.Categorical(frame["arm"].map(labels), list(labels.values()), ordered=True)
+        frame.insert(3, "label", label)
     return Runs(
         ablation=ablation,
         title=plan.get("title", ablation),
@@ -111,7 +131,6 @@ def load_runs(ablation: str, results: Path = RESULTS, run_id: str | None = None)
         labels=labels,
         baseline=plan.get("baseline", arms[0]),
         reference=_reference(folder / "reference.json"),
-        runs=pd.DataFrame(rows),
         folder=folder,
         **frames,
     )
