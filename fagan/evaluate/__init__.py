@@ -45,7 +45,7 @@ from fagan.evaluate.sample_size import (
     floor_curve,
 )
 from fagan.evaluate.sampling import evaluating, sample
-from fagan.evaluate.scoring import floor, score
+from fagan.evaluate.scoring import enough_images, floor, score
 from fagan.evaluate.ties import coherence
 
 __all__ = [
@@ -58,6 +58,7 @@ __all__ = [
     "coherence",
     "degradations",
     "evaluating",
+    "enough_images",
     "extrapolated_frechet",
     "fit_inverse_size",
     "floor",
