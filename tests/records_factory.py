@@ -30,6 +30,16 @@ ARMS = {
     "fagan": {"architecture": "fagan"},
     "fagan-relativistic": {"architecture": "fagan", "loss": "relativistic-hinge"},
 }
+LABELS = {
+    "dcgan": "DCGAN",
+    "dcgan-wide": "DCGAN wide",
+    "sagan": "SAGAN",
+    "sagan-wide": "SAGAN wide",
+    "sagan-1": "SAGAN one-layer",
+    "fagan": "FAGAN",
+    "fagan-pure": "FAGAN pure",
+    "fagan-relativistic": "FAGAN relativistic",
+}
 LAYERS = {
     "sagan": (("self 16x16", "self 32x32"), ("self 8x8", "self 4x4")),
     "fagan": (
@@ -91,8 +101,12 @@ def make_ablation(
                     unfinished,
                     grids,
                 )
-    plan = {"schema": SCHEMA, "ablation": ablation, "title": "A synthetic ablation", "labels": {}}
-    write_json(folder / "plan.json", plan | {"baseline": "sagan", "runs": planned})
+    plan = {"schema": SCHEMA, "ablation": ablation, "title": "A synthetic ablation"}
+    plan |= {"baseline": "sagan", "runs": planned}
+    labels = {arm: label for arm, label in LABELS.items() if arm in arms}
+    write_json(
+        folder / "plan.json", plan | {"baseline": "sagan", "labels": labels, "runs": planned}
+    )
     reference = {
         "name": "faces",
         "split": "reference",
@@ -138,21 +152,24 @@ def _write_run(config, folder, diverged, unfinished, grids):
         row |= {"gradient_norm_d": 3 - done, "gradient_norm_g": 1 + done}
         if step % config.eval_every == 0:
             row |= _scores(final * 1.15 + 300 * math.exp(-5 * done), done, rng)
-        record.history(**row)
-        record.alpha(
+        record.append("history", [row])
+        gates = [
             {"step": step, "images_seen": images, "network": network, "layer": layer}
             | {"alpha": _alpha(config, network, drift, done)}
             | _instruments(layer, config.resolution, drift, done)
             for network, layer, drift in layers
-        )
+        ]
+        record.append("alpha", gates)
         if step % config.eval_every == 0:
-            record.spectral(
+            norms = [
                 {"step": step, "images_seen": images, "network": network, "layer": f"{layer}.query"}
                 | {"spectral_norm": 1 + done * abs(drift)}
                 for network, layer, drift in layers
-            )
+            ]
+            record.append("spectral", norms)
         speed = {"dcgan": 900, "sagan": 650}.get(kind.split("-")[0], 340)
-        record.timing(step=step, seconds=images / speed, images_per_second=speed + rng.normal(0, 5))
+        pace = {"seconds": images / speed, "images_per_second": speed + rng.normal(0, 5)}
+        record.append("timing", [{"step": step} | pace])
     for i in range(grids):
         step = round(last * i / max(1, grids - 1))
         _grid(rng, config.resolution, step / config.steps).save(
@@ -251,4 +268,3 @@ def make_pages(folder: Path) -> None:
     """The pages of a finished ablation, newer than its records: as many as there are templates."""
     for name in (path.stem for path in (ROOT / "notebooks" / "analysis").glob("*.ipynb")):
         write_text(folder / "analysis" / f"{name}.html", "<p>a page</p>")
-    write_text(folder / "report" / "index.html", "<p>an answer</p>")

@@ -427,7 +427,7 @@ def test_a_table_cut_anywhere_is_repaired(tmp_path, rows, rest):
     record.truncate(1)
     kept = path.read_bytes().splitlines(keepends=True) if path.exists() else []
     assert kept == lines[: min(rows, 3)]  # the header, steps 0 and 1
-    record.history(step=7)
+    record.append("history", [{"step": 7}])
     assert path.read_bytes().splitlines(keepends=True)[0] == lines[0]
 
 

@@ -46,7 +46,7 @@ def test_it_ends_with_records_and_pages(smoke):
     assert "2 of 2 done" in said and "report/index.html" in said
     runs = load_runs("smoke", results)
     assert runs.runs["status"].tolist() == ["done", "done"]
-    assert tuple(runs.history.columns[3:]) == HISTORY
+    assert tuple(runs.history.columns[4:]) == HISTORY
     assert runs.runs["fd_lite0"].notna().all()
     assert set(runs.alpha["arm"]) == {"sagan", "fagan"}
     pages = {path.stem for path in (results / "smoke" / "analysis").glob("*.html")}
