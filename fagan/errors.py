@@ -1,7 +1,11 @@
 """A user's mistakes, and the one wording for them."""
 
 import difflib
+import errno
 import reprlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 _LONGEST = 2_000  # characters of a message; what it quotes may be a whole file
@@ -41,3 +45,28 @@ def unknown(kind: str, word: Any, known) -> UserError:
     return UserError(
         f"unknown {kind} {shown(word)}{nearest(word, known)} (known: {', '.join(map(str, known))})"
     )
+
+
+# PyTorch's allocators raise plain RuntimeErrors on the CPU, oneDNN's and C++'s likewise
+_NO_MEMORY = "allocate memory", "enough memory", "out of memory", "bad_alloc", "create a memory"
+
+
+@contextmanager
+def explained(folder: Path, lower: str) -> Iterator[None]:
+    """Turn a lack of memory, or of disk space in a folder, into a UserError with its remedy.
+
+    lower: what takes the memory and can be lowered.
+    """
+    try:
+        yield
+    except (MemoryError, RuntimeError) as error:
+        if isinstance(error, MemoryError) or any(x in str(error).lower() for x in _NO_MEMORY):
+            raise UserError(f"out of memory at {lower}") from error
+        raise
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+            raise
+        raise UserError(
+            f"no space left for {Path(error.filename or folder).name} in {folder}: free some and "
+            "run again; it goes on from its checkpoint"
+        ) from error

@@ -8,6 +8,7 @@ import shutil
 from collections.abc import Collection
 from functools import partial
 from pathlib import Path
+from traceback import format_exc
 from typing import Any
 
 from fagan.environment import ROOT
@@ -39,6 +40,7 @@ TITLES = {
     "receptive_field": "Receptive field",
     "reproduce": "Reproduce",
 }
+UNRENDERED = "its page cannot be rendered"
 GUIDES = ("use_the_layers",)  # beside the analysis: they read no records, and are made when named
 
 
@@ -92,11 +94,11 @@ def analyse(
 
 def _book(name: str, ablation: str, results: Path) -> Any:
     """A notebook as it is to be executed: with its parameters, findings only where they hold."""
-    import nbformat
+    from papermill.iorw import load_notebook_node
     from papermill.parameterize import parameterize_notebook
 
     home = ANALYSIS.parent if name in GUIDES else ANALYSIS
-    book = nbformat.read(home / f"{name}.ipynb", as_version=4)
+    book = load_notebook_node(str(home / f"{name}.ipynb"))
     if book.metadata.get("findings") != ablation:
         book.cells = [c for c in book.cells if "finding" not in c.metadata.get("tags", [])]
     if name in GUIDES:
@@ -151,14 +153,14 @@ def _render(folder: Path, name: str, book: Any, pages: dict[str, Any], site: str
     path = folder / "analysis" / f"{name}.html"
     if pages[name] is None:
         try:
-            return write_text(path, render(book, site, _links(pages, name), _missing(pages, name)))
+            missing = _missing(pages, late=True) if name == FRONT else ()
+            return write_text(path, render(book, site, _links(pages, name), missing))
         except Exception as error:  # the other pages can be rendered
-            why = f"its page cannot be rendered: {reason(error)}"
-            pages[name] = _noted(folder, name, why, repr(error))
+            pages[name] = _noted(folder, name, f"{UNRENDERED}: {reason(error)}", format_exc())
     elif name != FRONT:
         return path.unlink(missing_ok=True)
     book = new_notebook(cells=[new_markdown_cell(f"# {title(name)}")])
-    write_text(path, render(book, site, _links(pages, name), _missing(pages, FRONT)))
+    write_text(path, render(book, site, _links(pages, name), _missing(pages, late=False)))
 
 
 def _render_run(notebook: Path, site: str) -> None:
@@ -188,19 +190,20 @@ def _links(pages: dict[str, Any], current: str) -> list[dict[str, Any]]:
     ]
 
 
-def _missing(pages: dict[str, Any], name: str) -> list[dict[str, str]]:
-    """What the front page says of those left out."""
-    faults = pages.items() if name == FRONT else ()
-    return [{"text": title(page), **why} for page, why in faults if why]
+def _missing(pages: dict[str, Any], late: bool) -> list[dict[str, str]]:
+    """The pages left out; late: only those that the front page's own list cannot know of yet."""
+    faults = {name: why for name, why in pages.items() if why}
+    faults = {n: why for n, why in faults.items() if not late or UNRENDERED in why["reason"]}
+    return [{"text": title(name), **why} for name, why in faults.items()]
 
 
 def bench(results: Path = RESULTS, **parameters: Any) -> Path:
     """Execute notebooks/speed.ipynb into results/bench; its page. Raises UserError if it fails."""
-    import nbformat
+    from papermill.iorw import load_notebook_node
     from papermill.parameterize import parameterize_notebook
 
     def book() -> Any:
-        found = nbformat.read(ANALYSIS.parent / "speed.ipynb", as_version=4)
+        found = load_notebook_node(str(ANALYSIS.parent / "speed.ipynb"))
         values = parameters | {"results": from_root(results)}
         return parameterize_notebook(found, values, kernel_name="python3", language="python")
 

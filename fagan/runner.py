@@ -16,6 +16,7 @@ from dataclasses import asdict, fields
 from functools import cache
 from hashlib import sha256
 from pathlib import Path
+from traceback import format_exc
 from typing import Any
 
 from fagan import devices, locks
@@ -225,7 +226,7 @@ async def _worker(queue: list[str], books: Mapping, done: dict, faults: dict) ->
             except CellExecutionError as error:
                 faults[name] = [failure(error.ename, error.evalue), error.traceback]
             except Exception as error:  # whatever it is, the other notebooks can be executed
-                faults[name] = [reason(error), repr(error)]
+                faults[name] = [f"{type(error).__name__}: {reason(error)}", format_exc()]
                 await _ended(kernel)
                 kernel = None
     finally:

@@ -247,7 +247,7 @@ def _look(
 def _console() -> Console:
     console = Console(highlight=False)
     # a pipe has no width to keep to
-    return console if console.is_terminal else Console(highlight=False, width=200)
+    return console if console.is_terminal else Console(highlight=False, width=10_000)
 
 
 def conclude(code: int, ablation: str, results: Path = RESULTS) -> int:
@@ -266,7 +266,7 @@ def conclude(code: int, ablation: str, results: Path = RESULTS) -> int:
         print(f"page {page} was left out: {why['reason']}  ({folder / why['log']})")
     left = sum(run.state not in ENDED for run in runs)
     if left or code:
-        for line in _why(code, folder, unlike):
+        for line in _why(code, folder, runs):
             print(line)
         print(f"{left} of {len(runs)} runs are left; the workflow's log is {folder / workflow.LOG}")
     front = folder / "analysis" / f"{pages.FRONT}.html"
@@ -275,19 +275,20 @@ def conclude(code: int, ablation: str, results: Path = RESULTS) -> int:
     return int(bool(left or code or missing or not front.exists()))
 
 
-def _why(code: int, folder: Path, unlike: Sequence[Progress]) -> list[str]:
+def _why(code: int, folder: Path, runs: Sequence[Progress]) -> list[str]:
     """What a workflow ended of, where no run says so."""
     if shutil.disk_usage(folder).free < _NO_ROOM:
         return [f"the disk of {folder} is full: free some space and run again"]
     if code < 0:
         return [f"the workflow was killed (signal {-code}); run again to go on"]
-    if code == workflow.INTERRUPTED or any(run.state == "failed" for run in unlike):
+    if code == workflow.INTERRUPTED or any(run.state == "failed" for run in runs):
         return []
-    analysis = folder / "log" / "analysis.log"
-    log = _text(folder / workflow.LOG)
-    ran = re.search(r"^(local)?rule \w+:$", log, re.M)
-    lines = _text(analysis if ran and not unlike else folder / workflow.LOG).strip().splitlines()
-    return [one_line(lines[-1])] if lines else []
+    analysed = (folder / "log" / "analysis.log").exists()
+    ended = analysed and all(run.state in ENDED for run in runs)
+    said = _text(folder / "log" / "analysis.log" if ended else folder / workflow.LOG).strip()
+    # what Snakemake says of a job that a cluster refused, else the last line
+    words = re.findall(r"^ +message: (.*?)(?:For further|$)", said, re.M) or said.splitlines()
+    return [one_line(line) for line in words[-1:]]
 
 
 def planned_ablations(results: Path = RESULTS) -> list[str]:

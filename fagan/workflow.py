@@ -52,6 +52,9 @@ class Profile:
     gpus: int = 0  # that a run on a cluster is given, unless its device is the CPU
 
 
+HERE = Profile()
+
+
 def load_profile(name: str) -> Profile:
     """A profile of workflow/profiles by its name, or a user's by the path of its folder.
 
@@ -87,9 +90,8 @@ def prepare(
     with threads(cores or available_cores()):
         train = data.load(config, "train", download=download)
         real = data.load(config, "reference", download=download)
-        for part in train, real:
-            if part.broken:
-                print(f"{part.name}: {len(part.broken)} broken images left out", file=sys.stderr)
+        for part in filter(lambda part: part.broken, (train, real)):
+            print(f"{part.name}: {len(part.broken)} broken images left out", file=sys.stderr)
         extractor = evaluate.lite0()
         reference = evaluate.reference(real, config.n_real, extractor)
         floors = {
@@ -134,7 +136,7 @@ def run_graph(
     results: Path = RESULTS,
     cores: int | None = None,
     target: str = "all",
-    profile: Profile | None = None,
+    profile: Profile = HERE,
     watch: Callable[[subprocess.Popen], Any] = subprocess.Popen.wait,
 ) -> int:
     """Do what is left of an ablation; Snakemake's exit code, or INTERRUPTED.
@@ -142,11 +144,9 @@ def run_graph(
     `watch` is called while it runs, and returns when it has ended. What it says is in
     results/<ablation>/workflow.log.
     """
-    profile = profile or Profile()
     tidy(ablation, results)
-    # a user's own profile and the like are not this workflow's
+    # without a user's own profile and the like; runs take the threads of their configuration
     environment = {k: v for k, v in os.environ.items() if not k.startswith("SNAKEMAKE_")}
-    # runs take the threads of their configuration; everything else shares the cores
     environment |= {"PYTHONUNBUFFERED": "1", "OMP_NUM_THREADS": "1"}
     with (ablation_folder(ablation, results) / LOG).open("w", encoding="utf-8") as log:
         process = subprocess.Popen(
@@ -215,15 +215,18 @@ def _command(
         cores = cores or available_cores()
         places = len(devices.slots())
         gpus, limits = min(1, places), [f"gpu={places}"] if places else []
-    start = "from fagan.workflow import follow; from snakemake.cli import main"
+    start = (
+        "import sys; from snakemake.cli import main; from fagan.workflow import follow; "
+        f"sys.argv[0] = 'snakemake'; follow({profile.is_local}); main()"
+    )
     return [
-        *(sys.executable, "-c", f"{start}; follow({profile.is_local}); main()"),
+        *(sys.executable, "-c", start),
         *("--snakefile", str(SNAKEFILE), "--directory", str(ROOT)),
         *("--workflow-profile", str(profile.folder)),
         *(["--cores", str(cores)] if cores else []),
         *(["--resources", *limits] if limits else []),
         *("--config", f"ablation={ablation}", f"results={os.path.abspath(results)}"),
-        *(f"gpus={gpus}", "--", target),
+        *(f"gpus={gpus}", f"cores={cores or 1}", "--", target),
     ]
 
 
@@ -241,6 +244,7 @@ def tidy(ablation: str, results: Path = RESULTS) -> None:
             _tidy_run(run)
     for name in ("tables", "figures", "analysis"):
         _drop_parts(folder / name)
+    (folder / "log" / "analysis.log").unlink(missing_ok=True)
     if not pages.whole(folder):
         (folder / pages.PAGES).unlink(missing_ok=True)
     now = time.time()
@@ -251,7 +255,7 @@ def tidy(ablation: str, results: Path = RESULTS) -> None:
 
 
 def _tidy_run(run: Path) -> None:
-    """Remove what killed processes left in a run's folder; raises Held if one is at it."""
+    """Remove what killed processes left of a run; raises Held if one is at it."""
     with locks.lock(run / RUNNER_LOCK), locks.lock(run / TRAIN_LOCK):
         (run / "error.txt").unlink(missing_ok=True)
         RunRecord(run).reopen()
@@ -259,15 +263,13 @@ def _tidy_run(run: Path) -> None:
 
 
 def _drop_parts(folder: Path) -> None:
-    for part in folder.rglob(".*.tmp"):  # what killed writers left of files that never became whole
+    for part in folder.rglob(".*.tmp"):  # what killed writers left
         part.unlink(missing_ok=True)
 
 
 def available_cores() -> int:
     """The cores that this process may use; macOS does not tell, so all of them there."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
+    return len(getattr(os, "sched_getaffinity", lambda _: range(os.cpu_count() or 1))(0))
 
 
 def is_complete(ablation: str, results: Path = RESULTS) -> bool:

@@ -7,6 +7,8 @@ The curves are closed forms plus seeded noise; the sample grids are random blobs
 """
 
 import math
+import os
+import time
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -14,7 +16,6 @@ from pathlib import Path
 import numpy as np
 
 from fagan.config import RunConfig
-from fagan.environment import ROOT
 from fagan.records import (
     SCHEMA,
     RunRecord,
@@ -264,7 +265,11 @@ def _grid(rng, size, done):
     return Image.fromarray(np.concatenate(rows).clip(0, 255).astype(np.uint8))
 
 
-def make_pages(folder: Path) -> None:
-    """The pages of a finished ablation, newer than its records: as many as there are templates."""
-    for name in (path.stem for path in (ROOT / "notebooks" / "analysis").glob("*.ipynb")):
+def make_pages(folder: Path, later: float = 0) -> None:
+    """The pages of a finished ablation, newer than its records: as many as there are notebooks."""
+    from fagan import pages
+
+    for name in pages.notebooks():
         write_text(folder / "analysis" / f"{name}.html", "<p>a page</p>")
+    write_json(folder / pages.PAGES, dict.fromkeys(pages.notebooks()))
+    os.utime(folder / pages.PAGES, (time.time() + later,) * 2)

@@ -8,7 +8,8 @@ from typing import Any
 import torch
 
 from fagan import data, environment, evaluate, locks
-from fagan.config import RunConfig, UserError
+from fagan.config import RunConfig
+from fagan.errors import UserError, explained
 from fagan.models import parameters
 from fagan.records import (
     HISTORY,
@@ -20,7 +21,6 @@ from fagan.records import (
 )
 from fagan.train.arithmetic import fast_matmul, pick_device, threads
 from fagan.train.checkpoint import restore, save, save_weights
-from fagan.train.faults import explained
 from fagan.train.instruments import Instruments
 from fagan.train.scorer import Scorer
 from fagan.train.steps import LOGGED, State, start, step_once
@@ -43,7 +43,7 @@ def train(config: RunConfig, folder: Path | str, say=print) -> dict[str, Any]:
     device = pick_device(config)
     refuse_other_config(record.folder, config)
     try:
-        with explained(config, record.folder), locks.lock(record.folder / TRAIN_LOCK, ORPHAN):
+        with _explained(config, record), locks.lock(record.folder / TRAIN_LOCK, ORPHAN):
             done = read_metrics(record.folder)
             if done is not None:
                 say(f"{config.run_id} is {done['status']} already")
@@ -58,6 +58,15 @@ def train(config: RunConfig, folder: Path | str, say=print) -> dict[str, Any]:
     if locks.holder(record.folder / RUNNER_LOCK) is None:
         record.drop_checkpoints()
     return read_metrics(record.folder)
+
+
+def _explained(config: RunConfig, record: RunRecord):
+    return explained(
+        record.folder,
+        f"batch_size={config.batch_size} ({config.resolution} pixels, width {config.width:g}): "
+        f"lower batch_size or width, n_fake ({config.n_fake}) if it came with the last scores, "
+        "or the runs at once (CORES)",
+    )
 
 
 def _train(config: RunConfig, device: torch.device, record: RunRecord, say) -> None:
