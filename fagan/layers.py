@@ -235,10 +235,7 @@ def are_fusible(*layers: nn.Module) -> bool:
     hooks (torch.nn.utils.spectral_norm and weight_norm make the weight in one) or with a forward of
     its own does more than its weight says, and has to be called.
     """
-    return (
-        all(map(_is_plain, layers))
-        and len({_geometry(layer) for layer in layers}) == 1
-    )
+    return all(map(_is_plain, layers)) and len({_geometry(layer) for layer in layers}) == 1
 
 
 def _is_plain(layer: nn.Module) -> bool:

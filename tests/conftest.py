@@ -9,6 +9,7 @@ from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 from records_factory import make_ablation
 
 from fagan import pages
+from fagan.config import RunConfig
 
 PARAMETERS = 'ablation = "laptop"  # which\nresults = "results"  # where'
 LOAD = """
@@ -92,33 +93,21 @@ def analysed(tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
-def analysed(tmp_path_factory):
-    """An ablation whose analysis had three faults: .results, .folder, .said (what was left out)."""
-    root = tmp_path_factory.mktemp("analysed")
-    results, notebooks = root / "a person's results", root / "notebooks"
-    folder = make_ablation(results, data_path=str(root / "private" / "photos.zip"))
-    (folder / "runs" / "fagan-seed0").mkdir(exist_ok=True)
-    write_notebook(notebooks, "index", LOAD, FIGURE, LIST, LISTING)
-    write_notebook(
-        notebooks,
-        "scores",
-        f"{LOAD}\nleft = 'a name of scores'",
-        FIGURE,
-        TABLE,
-        f"print({str(root)!r}, runs.folder, os.path.expanduser('~'))",
-        "finding: print('FOUND')",
-        findings="published/tiny",
-    )
-    write_notebook(notebooks, "samples", LOAD, PHOTO, "'left' in globals(), len(plt.get_fignums())")
-    write_notebook(notebooks, "alphas", f"{LOAD}\nplt.figure()\nlen(runs.missing)")
-    write_notebook(notebooks, "attention", "import os\nos._exit(9)")
-    write_notebook(
-        notebooks, "zebra", "from fagan.errors import UserError\nraise UserError('no weights')"
-    )
-    (notebooks / "reproduce.ipynb").write_text("{")
-    run = new_notebook(cells=[new_markdown_cell("# One run"), new_code_cell("train(config)")])
-    nbformat.write(run, folder / "runs" / "fagan-seed0" / "train.ipynb")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(pages, "ANALYSIS", notebooks)
-        said = pages.analyse("tiny", results)
-    return SimpleNamespace(results=results, folder=folder, said=said, notebooks=notebooks)
+def ablation(tmp_path_factory):
+    """Folder of a synthetic ablation; sagan-seed0 and fagan-seed0 have networks with open gates."""
+    folder = make_ablation(tmp_path_factory.mktemp("machine") / "results", images=400, n_real=240)
+    for arm in ("sagan", "fagan"):
+        _keep_weights(folder / "runs" / f"{arm}-seed0", architecture=arm)
+    return folder
+
+
+def _keep_weights(folder, architecture):
+    from package import open_gates
+
+    from fagan.models import build
+    from fagan.train import save_weights
+
+    config = RunConfig(architecture=architecture, resolution=32, width=0.25)
+    for network, name in zip(build(config), ("generator", "discriminator"), strict=True):
+        open_gates(network)
+        save_weights(network, folder / f"{name}.safetensors")

@@ -9,7 +9,7 @@ from fagan.layers import FullAttention2d, SelfAttention2d, are_fusible
 
 LARGE = 17  # a map of 289 positions, above what a CPU computes for a whole batch at once
 
-# torch.nn.utils.spectral_norm and weight_norm warn that they will go; networks have them all the same
+# torch.nn.utils.spectral_norm and weight_norm warn that they will go; networks still have them
 pytestmark = pytest.mark.filterwarnings("ignore::FutureWarning")
 
 

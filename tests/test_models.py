@@ -7,11 +7,11 @@ from torch import nn
 
 from fagan.architectures import ARCHITECTURES, MATCHED
 from fagan.config import RunConfig
-from fagan.released import from_package, load_package_file, to_package
 from fagan.errors import UserError
 from fagan.layers import FullAttention2d, SelfAttention2d
 from fagan.losses import LOSSES
 from fagan.models import Generator, alphas, build, parameters
+from fagan.released import from_package, load_package_file, to_package
 
 
 def config(**params):

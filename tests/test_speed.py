@@ -38,7 +38,9 @@ def test_a_quick_run_writes_a_row_for_every_way_of_every_network(bench):
     published = pd.read_csv(ROOT / "results/published/bench/cpu-intel-xeon-processor-2.csv")
     assert set(published.columns) <= set(steps.columns)
     assert (steps["ms_low"] <= steps["ms"]).all() and (steps["ms"] <= steps["ms_high"]).all()
-    assert list(steps["images_per_second"] * steps["ms"]) == pytest.approx([16_000] * len(rows), rel=1e-4)
+    assert list(steps["images_per_second"] * steps["ms"]) == pytest.approx(
+        [16_000] * len(rows), rel=1e-4
+    )
     released = steps[steps["implementation"] == "released"]
     assert (released["speedup"] == 1).all() and steps["share_of_peak"].between(0, 1.2).all()
     assert (parts["low"] <= parts["value"]).all() and (parts["value"] > 0).all()
