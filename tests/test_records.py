@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from records_factory import FINAL, make_ablation
 
 from fagan.config import RunConfig
+from fagan.environment import ROOT
 from fagan.errors import UserError
 from fagan.records import (
     ALPHA,
@@ -47,6 +48,12 @@ def record(tmp_path):
 def test_columns_are_the_schema(record):
     assert (record.folder / "history.csv").read_text().splitlines()[0] == ",".join(HISTORY)
     assert (record.folder / "alpha.csv").read_text().splitlines()[0] == ",".join(ALPHA)
+
+
+def test_every_column_is_explained():
+    explained = (ROOT / "docs" / "records.md").read_text()
+    for column in {name for columns in TABLES.values() for name in columns}:
+        assert f"`{column}`" in explained, column
 
 
 def test_a_run_begun_under_another_schema_is_not_continued(record):
