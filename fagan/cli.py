@@ -11,7 +11,7 @@ from typing import Annotated
 
 import typer
 
-from fagan.config import UserError
+from fagan.errors import UserError
 from fagan.files import given_path
 from fagan.records import RESULTS
 

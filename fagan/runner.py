@@ -20,9 +20,9 @@ from traceback import format_exc
 from typing import Any
 
 from fagan import devices, locks
-from fagan.config import RunConfig, UserError, unknown
+from fagan.config import RunConfig
 from fagan.environment import ROOT
-from fagan.errors import reason
+from fagan.errors import UserError, reason, unknown
 from fagan.records import (
     RESULTS,
     RUNNER_LOCK,
