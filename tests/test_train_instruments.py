@@ -1,56 +1,18 @@
 """What a run records of its layers: the right numbers, and no trace in its training."""
 
-import csv
-
 import pytest
 import torch
+from test_train import CPU, TINY, cache, quiet, rows  # noqa: F401
 
 from fagan import data, evaluate, interpret, train
 from fagan.config import RunConfig
 from fagan.records import RunRecord
 from fagan.train.instruments import BATCH, Instruments
 
-CPU = torch.device("cpu")
-TINY = {
-    "architecture": "F C+A | C F+A",
-    "resolution": 16,
-    "width": 0.0625,
-    "squeeze": 4,
-    "latent_size": 16,
-    "batch_size": 4,
-    "images": 64,
-    "steps": 6,
-    "log_every": 2,
-    "eval_every": 3,
-    "checkpoint_every": 3,
-    "n_track": 16,
-    "n_fake": 24,
-    "n_real": 32,
-    "n_intervene": 20,
-    "lr_g": 1e-2,
-    "lr_d": 1e-2,
-    "device": "cpu",
-}
-
-
-@pytest.fixture(autouse=True, scope="module")
-def cache(tmp_path_factory):
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("FAGAN_CACHE", str(tmp_path_factory.mktemp("cache")))
-        yield
-
 
 def config(**changes):
-    return RunConfig.from_params(TINY | changes)
-
-
-def quiet(_):
-    pass
-
-
-def rows(path):
-    with path.open() as file:
-        return list(csv.DictReader(file))
+    own = {"steps": 6, "eval_every": 3, "images": 64, "n_intervene": 20, "lr_d": 1e-2}
+    return RunConfig.from_params(TINY | own | changes)
 
 
 @pytest.fixture(scope="module")
@@ -88,9 +50,12 @@ def test_gradients_are_those_of_the_last_backward_pass(started):
         assert norms[f"gradient_norm_{key}"] == pytest.approx(float(total.norm()), rel=1e-5)
 
 
-def test_the_discriminator_is_shown_the_first_training_images(started):
+def test_what_the_networks_are_shown_is_the_same_in_every_run(started):
     _, batches, instruments = started
+    other = Instruments(train.start(config(seed=5, loss="relativistic"), CPU), batches)
     assert torch.equal(instruments.inputs["discriminator"], data.to_unit(batches.images[:BATCH]))
+    for name, shown in instruments.inputs.items():
+        assert torch.equal(shown, other.inputs[name])
 
 
 def test_a_run_records_them_at_its_log_steps_and_the_interventions_at_its_end(tmp_path):
@@ -137,4 +102,4 @@ def test_a_wrong_inception_file_is_refused_before_the_training(tmp_path, monkeyp
     monkeypatch.setenv("FAGAN_INCEPTION", str(weights))
     with pytest.raises(evaluate.features.UserError, match="was not loaded"):
         train.train(config(), tmp_path / "run", quiet)
-    assert not any((tmp_path / "run").glob("*"))  # the lock's folder, and nothing in it
+    assert not (tmp_path / "run" / "config.json").exists()

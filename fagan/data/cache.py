@@ -6,25 +6,25 @@ Each is written under a temporary name and renamed: a reader sees a whole set or
 
 import hashlib
 import json
-import logging
+import math
 import os
 import shutil
+import time
 import warnings
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
 import torch
-from filelock import FileLock
 from torch import Tensor
 
 from fagan.errors import UserError
 from fagan.files import given_path, replacing
-
-log = logging.getLogger(__name__)
+from fagan.locks import lock
 
 Blocks = Iterator[tuple[np.ndarray, list[str]]]
+_ABANDONED = 24 * 3600  # seconds after which another process's temporary file is litter
 
 
 def cache_folder() -> Path:
@@ -75,7 +75,8 @@ def stored(kind: str, key: dict, make: Callable[[], Blocks], size: Callable[[], 
     `kind` begins the file's name. `key` holds all that decides the pixels (JSON values, no paths).
     `make()` yields blocks of (uint8 (n, 3, R, R), names of broken images); `size()` is the bytes
     that they take at most: UserError, before one is made, where the disk has less. Of several
-    processes that ask at once one makes it while the others wait.
+    processes that ask at once one makes it while the others wait; where the file system has no
+    locks all do, and the last one's, which is the same, stays.
     """
     digest = hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()
     path = cache_folder() / f"{kind}-{digest[:16]}.npy"
@@ -83,11 +84,10 @@ def stored(kind: str, key: dict, make: Callable[[], Blocks], size: Callable[[], 
         return Stored(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with _alone(path):
+        with lock(path.with_suffix(".lock"), math.inf):
             with suppress(*_NOT_WHOLE):
                 return Stored(path)  # another process made it while this one waited
-            for litter in path.parent.glob(f".{path.stem}.*.tmp"):  # of a killed process
-                litter.unlink(missing_ok=True)
+            _sweep(path.parent)
             free = shutil.disk_usage(path.parent).free
             if (needed := size()) > free:
                 raise UserError(
@@ -103,16 +103,12 @@ def stored(kind: str, key: dict, make: Callable[[], Blocks], size: Callable[[], 
         ) from error
 
 
-@contextmanager
-def _alone(path: Path) -> Iterator[None]:
-    """One process at a time. Where the file system has no locks, all: the last one's set stays."""
-    lock = FileLock(path.with_suffix(".lock"))
-    with suppress(OSError):
-        lock.acquire()
-    try:
-        yield
-    finally:
-        lock.release()
+def _sweep(folder: Path) -> None:
+    """Remove what killed processes left behind."""
+    for temporary in folder.glob(".*.tmp"):
+        with suppress(OSError):
+            if time.time() - temporary.stat().st_mtime > _ABANDONED:
+                temporary.unlink()
 
 
 def _write(path: Path, key: dict, blocks: Blocks) -> None:

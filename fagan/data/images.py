@@ -30,7 +30,8 @@ VERSION = 1
 _HOLD_OUT_FROM = 4  # own images are held out only from this many times the reference on
 _BROKEN_SHARE = 0.01  # more broken images than this are a broken data set
 _BLOCK = 512  # images decoded between two writes
-_DARK, _LIGHT = 16, 239  # mean grey levels below and above which a whole set looks wrong
+_DARK, _LIGHT = 8, 247  # mean grey levels of a whole set that was hardly meant so
+_FEW = 2**13  # nor, of a set of 16-bit files, values that all lie below
 
 
 @dataclass(frozen=True)
@@ -160,7 +161,7 @@ def decoded(source, resolution: int, crop: str, limit: int = 0) -> Blocks:
     (0 = all). Every broken image is logged; more than 1 % of them raise UserError at the end.
     """
     names, reasons = source.names, {}
-    deep: list[tuple[float, float]] = []  # lowest and highest value of files with more than 8 bits
+    deep: list[tuple[int, int]] = []  # lowest and highest value of files with more than 8 bits
     left = np.random.default_rng(0).permutation(len(names)).tolist()
     missing, tried, total = limit or len(names), 0, 0
     log.info("decoding %d images to %d pixels, once", missing, resolution)
@@ -187,9 +188,9 @@ def _pixels_or_reason(source, resolution: int, crop: str, deep: list, index: int
     """One image's pixels, or why there are none; its range goes to `deep` if it has one."""
     try:
         image = source.image(index)
-        if image.mode == "F" or _is_integer(image):
+        if _is_integer(image):
             values = np.asarray(image)
-            deep.append((values.min(), values.max()))
+            deep.append((int(values.min()), int(values.max())))
         return pixels(image, resolution, crop)
     except UserError:  # about the source, not about one image
         raise
@@ -212,18 +213,18 @@ def _judge(name: str, reasons: dict[str, str], tried: int) -> None:
         log.warning("left out a broken image: %s (%s)", one_line(image), why)
 
 
-def _warn_of_extremes(name: str, mean: float, deep: list[tuple[float, float]]) -> None:
-    """One line where the whole set is nearly black or white, as 12 bits in a 16-bit file are."""
-    if _DARK <= mean <= _LIGHT:
+def _warn_of_extremes(name: str, mean: float, deep: list[tuple[int, int]]) -> None:
+    """12 bits in a 16-bit file, or counts in a 32-bit one, come out black without a word."""
+    low, high = min((low for low, _ in deep), default=0), max((high for _, high in deep), default=0)
+    if _DARK <= mean <= _LIGHT and not 0 < high < _FEW:
         return
-    seen = "all have 8 bits"
-    if deep:
-        low, high = min(low for low, _ in deep), max(high for _, high in deep)
-        seen = f"their values go from {low:g} to {high:g}, and 65535 is white (of floats 1, or 255)"
+    seen = (
+        f"the files hold {low:,} to {high:,}, of which 65,535 is white" if deep else "8-bit files"
+    )
     log.warning(
-        "the images of %r are nearly %s (mean %.1f of 255): %s; if they should not be, save them "
-        "as 8-bit images",
-        *(name, "black" if mean < _DARK else "white", mean, seen),
+        "%s: the decoded images have a mean of %.1f of 255 (%s). If they were meant otherwise, "
+        "scale the files to their full range",
+        *(name, mean, seen),
     )
 
 

@@ -8,9 +8,10 @@ one and raises whatever its decoder raises. It knows nothing of sizes, caches an
 import hashlib
 import io
 import os
+import stat
 import zipfile
-from collections.abc import Iterable
-from functools import cached_property
+from collections.abc import Iterable, Iterator
+from functools import cache, cached_property
 from pathlib import Path, PurePosixPath
 
 from PIL import Image
@@ -20,6 +21,8 @@ from fagan.files import given_path
 
 _SUFFIXES = "avif bmp gif jfif jp2 jpe jpeg jpg pbm pgm png pnm ppm tga tif tiff webp"
 SUFFIXES = tuple(f".{suffix}" for suffix in _SUFFIXES.split())
+# What may hide behind such a name. PIL knows more; some of those start other programs (EPS).
+_FORMATS = {"AVIF", "BMP", "GIF", "JPEG", "JPEG2000", "MPO", "PNG", "PPM", "TGA", "TIFF", "WEBP"}
 
 
 def open_source(path: str | Path) -> "Folder | Zip":
@@ -32,6 +35,20 @@ def open_source(path: str | Path) -> "Folder | Zip":
     if not source.names:
         raise UserError(f"no images in {path} (looked for {' '.join(SUFFIXES)}, at any depth)")
     return source
+
+
+def _opened(content: bytes) -> Image.Image:
+    """An image, not yet decoded; its first bytes decide the format."""
+    if not content:
+        raise ValueError("an empty file")
+    return Image.open(io.BytesIO(content), formats=_formats())
+
+
+@cache
+def _formats() -> tuple[str, ...]:
+    """Those of _FORMATS that this build of PIL reads."""
+    Image.init()
+    return tuple(sorted(_FORMATS & set(Image.OPEN)))
 
 
 class Folder:
@@ -52,7 +69,7 @@ class Folder:
         return _digest(f"{name}\0{size}\0{time}" for name, size, time in self._files)
 
     def image(self, index: int) -> Image.Image:
-        return Image.open(io.BytesIO((self._path / self.names[index]).read_bytes()))
+        return _opened((self._path / self.names[index]).read_bytes())
 
 
 class Zip:
@@ -80,7 +97,7 @@ class Zip:
         return _digest(f"{e.filename}\0{e.CRC}\0{e.file_size}" for e in self._entries)
 
     def image(self, index: int) -> Image.Image:
-        return Image.open(io.BytesIO(self._archive.read(self._entries[index])))
+        return _opened(self._archive.read(self._entries[index]))
 
 
 class _Published:
@@ -128,7 +145,8 @@ class CelebA(_Published):
         return sorted(found.filename)
 
     def image(self, index: int) -> Image.Image:
-        return Image.open(self._root / "celeba" / "img_align_celeba" / self.names[index])
+        folder = self._root / "celeba" / "img_align_celeba"
+        return _opened((folder / self.names[index]).read_bytes())
 
 
 def _torchvision(title: str, otherwise: str, dataset: type, root: Path, download: bool, **part):
@@ -145,30 +163,31 @@ def _torchvision(title: str, otherwise: str, dataset: type, root: Path, download
         ) from error
 
 
-def _listed(root: Path) -> Iterable[tuple[str, int, int]]:
-    """(relative POSIX path, bytes, time of change in ns) of the images below a folder."""
+def _listed(root: Path) -> Iterator[tuple[str, int, int]]:
+    """(relative POSIX path, bytes, time of change in ns) of the images below a folder.
+
+    Each folder once, whatever links there.
+    """
 
     def refuse(error: OSError):
         raise UserError(f"cannot list {error.filename}: {error.strerror}") from error
 
+    seen = {os.path.realpath(root)}
     for here, folders, files in os.walk(root, onerror=refuse, followlinks=True):
-        # a link to a folder that holds it has no end
-        above = os.path.join(os.path.realpath(here), "")
-        linked = (os.path.realpath(os.path.join(here, f)) for f in folders)
-        folders[:] = [
-            folder
-            for folder, real in zip(list(folders), linked, strict=True)
-            if not _hidden(folder) and not above.startswith(os.path.join(real, ""))
-        ]
-        for file in files:
-            path = Path(here, file)
-            name = path.relative_to(root).as_posix()
+        # a folder's own name before a link to it
+        folders.sort(key=lambda name: (os.path.islink(os.path.join(here, name)), name))
+        places = {os.path.realpath(os.path.join(here, name)): name for name in folders[::-1]}
+        folders[:] = [n for place, n in places.items() if place not in seen and not _hidden(n)]
+        seen.update(places)
+        for name in (Path(here, file).relative_to(root).as_posix() for file in files):
             if _wanted(name):
                 try:
-                    status = path.stat()
-                    yield name, status.st_size, status.st_mtime_ns
+                    status = os.stat(root / name)
                 except OSError:  # a dangling link: listed, so that it is named as broken
                     yield name, 0, 0
+                else:
+                    if stat.S_ISREG(status.st_mode):  # a pipe would be waited for
+                        yield name, status.st_size, status.st_mtime_ns
 
 
 def _wanted(name: str) -> bool:

@@ -30,7 +30,7 @@ from fagan.evaluate.features import (
     lite0,
 )
 from fagan.evaluate.manifolds import manifold_scores, memorisation
-from fagan.evaluate.report import extrapolated_frechet, same_machine, scorecard
+from fagan.evaluate.report import extrapolated_frechet, scorecard
 from fagan.evaluate.sampling import evaluating, sample
 from fagan.evaluate.scoring import (
     Reference,
@@ -64,7 +64,6 @@ __all__ = [
     "manifold_scores",
     "memorisation",
     "reference",
-    "same_machine",
     "sample",
     "score",
     "scorecard",

@@ -17,7 +17,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from fagan.config import UserError
+from fagan.errors import UserError
 from fagan.evaluate.efficientnet import FEATURES, Lite0
 
 LITE0_FILE = "efficientnet-lite0-57934424.pth"

@@ -1,11 +1,8 @@
 """Every score of a set of images, for final numbers; what the `evaluate` command prints."""
 
-import importlib.metadata
-
 import torch
 from torch import Tensor
 
-from fagan import environment
 from fagan.data import ImageSet
 from fagan.errors import UserError
 from fagan.evaluate.distances import Statistics, frechet_distance, statistics
@@ -107,31 +104,3 @@ def extrapolated_frechet(
     distances = [frechet_distance(statistics(features[some]), real) for some in chosen]
     line = linregress([1 / size for size in sizes], distances)
     return float(line.intercept), float(line.intercept_stderr)
-
-
-def same_machine(recorded: dict, threads: int) -> str:
-    """One line: may scores made here and now equal a record's to the last digit?
-
-    recorded: the run's env.json; threads: those of its configuration. Another processor, thread
-    count or version of torch rounds differently.
-    """
-    cuda = torch.cuda.is_available() and recorded.get("device") == "cuda"
-    pairs = {
-        "processor": (
-            torch.cuda.get_device_name() if cuda else environment.processor(),
-            recorded.get("device_name"),
-        ),
-        "threads": (torch.get_num_threads(), threads),
-        "torch": (importlib.metadata.version("torch"), recorded.get("versions", {}).get("torch")),
-    }
-    differing = [
-        f"{name} {here}, recorded {there or 'nowhere'}"
-        for name, (here, there) in pairs.items()
-        if here != there
-    ]
-    if not differing:
-        return "the same kind of machine as the record's: its scores are met to the last digit"
-    return (
-        f"another kind of machine than the record's ({'; '.join(differing)}): the last digits may "
-        "differ"
-    )

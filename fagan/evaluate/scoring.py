@@ -12,7 +12,6 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from fagan.config import RunConfig
 from fagan.data import ImageSet, cache_folder
 from fagan.errors import UserError
 from fagan.evaluate.distances import Statistics, frechet_distance, kernel_distance, statistics
@@ -45,20 +44,20 @@ class Reference:
         return statistics(self.features)
 
 
-def enough_images(config: RunConfig, n_train: int, n_reference: int) -> None:
-    """Raise UserError where a run's scores would fail for want of images: asked before step 0.
+def enough_images(train: ImageSet, real: ImageSet) -> None:
+    """UserError, with the number that works, where the scores of a run would lack images.
 
-    A Fréchet distance, a kernel distance and the floor, which may have to halve the training
-    images, need two images on each side. Scores that mean something need thousands.
+    To be asked before step 0: a run must not train to its end and fail there. A Fréchet distance, a
+    kernel distance and the floor, which may have to halve the training images, need two a side.
     """
-    if n_train < 4 or n_reference < 2:
+    if len(train) < 4 or len(real) < 2:
         raise UserError(
-            f"{n_train} training and {n_reference} reference images: scores need at least 4 and 2; "
-            + (f"raise images={config.images}" if config.images else "add images")
+            f"{train.name} gives {len(train)} images to train on and {len(real)} to score against: "
+            "at least 4 and 2 are needed, and some thousands for a score that means something"
         )
-    if config.data == "faces" and n_reference < FACES:
+    if real.ties and len(real) < FACES:
         raise UserError(
-            f"n_real={n_reference}: the coherence of faces needs at least {FACES} reference faces; "
+            f"n_real={len(real)}: the coherence of faces needs at least {FACES} reference faces; "
             f"SET=n_real={FACES}"
         )
 

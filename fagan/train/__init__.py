@@ -6,51 +6,10 @@ configuration alone: batches are a function of (seed, step), latents come from o
 the checkpoint holds, and scores draw from generators of their own.
 """
 
-from fagan.train.arithmetic import (
-    fast_matmul,
-    layout,
-    onednn_is_exact,
-    pick_device,
-    precision,
-    threads,
-)
+# ruff: noqa: F401
+from fagan.train.arithmetic import fast_matmul, onednn_is_exact, pick_device, threads
 from fagan.train.checkpoint import load_generator, load_weights, restore, save, save_weights
 from fagan.train.instruments import Instruments
-from fagan.train.loop import Diverged, train
+from fagan.train.loop import train
 from fagan.train.scorer import EVALUATION_SEED, drawn, save_grid
-from fagan.train.steps import (
-    State,
-    d_step,
-    frozen,
-    g_step,
-    start,
-    step_once,
-    update_average,
-)
-
-__all__ = [
-    "EVALUATION_SEED",
-    "Diverged",
-    "Instruments",
-    "State",
-    "d_step",
-    "drawn",
-    "fast_matmul",
-    "frozen",
-    "g_step",
-    "layout",
-    "load_generator",
-    "load_weights",
-    "onednn_is_exact",
-    "pick_device",
-    "precision",
-    "restore",
-    "save",
-    "save_grid",
-    "save_weights",
-    "start",
-    "step_once",
-    "threads",
-    "train",
-    "update_average",
-]
+from fagan.train.steps import State, d_step, g_step, start, step_once, update_average

@@ -6,7 +6,8 @@ from functools import cache
 
 import torch
 
-from fagan.config import RunConfig, UserError
+from fagan.config import RunConfig
+from fagan.errors import UserError
 
 
 def pick_device(config: RunConfig) -> torch.device:

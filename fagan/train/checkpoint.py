@@ -46,26 +46,30 @@ def restore(state: State, paths: tuple[Path, Path], say=print) -> bool:
     """Continue a state from its checkpoint, or from the one before where it is damaged.
 
     False where there is none of this configuration that is whole. `say` gets a line about each
-    damaged one.
+    damaged one. The checksum finds damage; against a file that somebody made, only tensors and
+    plain values are unpickled. Raises UserError where such a file does not fit.
     """
     for path in paths:
         if not path.exists():
             continue
-        parts = _read(path, state.device)
-        if parts is None:
+        content = path.read_bytes()
+        checksum, content = content[:_CHECKSUM], content[_CHECKSUM:]
+        if hashlib.sha256(content).digest() != checksum:
             say(f"{path.name} is damaged (its checksum is wrong): removed")
             path.unlink()  # or the next save would put it in the place of the one before
-        elif parts["config"] == state.config.hash:
-            try:
+            continue
+        try:
+            parts = torch.load(io.BytesIO(content), map_location=state.device, weights_only=True)
+            if parts["config"] == state.config.hash:
                 _continue(state, parts)
-            except torch.OutOfMemoryError:
-                raise
-            except Exception as error:  # torch raises a dozen kinds; half of it may be loaded
-                raise UserError(
-                    f"{path} does not fit the run that it names ({reason(error)}); "
-                    "delete it to run anew"
-                ) from error
-            return True
+                return True
+        except torch.OutOfMemoryError:
+            raise
+        except Exception as error:  # torch raises a dozen kinds; half of it may be loaded
+            raise UserError(
+                f"{path} is no checkpoint, or does not fit the run that it names "
+                f"({reason(error)}); delete it to run anew"
+            ) from error
     return False
 
 
@@ -75,29 +79,6 @@ def _continue(state: State, parts: dict) -> None:
     state.latents.set_state(parts["latents"].cpu())
     state.step, state.logged_step = parts["step"], parts["logged_step"]
     state.sums.copy_(parts["sums"])
-
-
-def _read(path: Path, device: torch.device) -> dict | None:
-    """The parts of a checkpoint, None where it is not what was written.
-
-    The checksum finds damage; against a file that somebody made, only tensors and plain values are
-    unpickled.
-    """
-    content = path.read_bytes()
-    checksum, content = content[:_CHECKSUM], content[_CHECKSUM:]
-    if hashlib.sha256(content).digest() != checksum:
-        return None
-    try:
-        parts = torch.load(io.BytesIO(content), map_location=device, weights_only=True)
-    except torch.OutOfMemoryError:
-        raise
-    except Exception as error:  # torch raises a dozen kinds
-        raise UserError(
-            f"{path} is no checkpoint ({reason(error)}); delete it to run anew"
-        ) from error
-    if not isinstance(parts, dict) or "config" not in parts:
-        raise UserError(f"{path} is no checkpoint; delete it to run anew")
-    return parts
 
 
 def save_weights(network: nn.Module, path: Path) -> None:

@@ -8,7 +8,8 @@ from typing import Any
 import torch
 
 from fagan import data, environment, evaluate, locks
-from fagan.config import RunConfig, UserError
+from fagan.config import RunConfig
+from fagan.errors import UserError, explained
 from fagan.models import parameters
 from fagan.records import (
     HISTORY,
@@ -20,7 +21,6 @@ from fagan.records import (
 )
 from fagan.train.arithmetic import fast_matmul, pick_device, threads
 from fagan.train.checkpoint import restore, save, save_weights
-from fagan.train.faults import explained
 from fagan.train.instruments import Instruments
 from fagan.train.scorer import Scorer
 from fagan.train.steps import LOGGED, State, start, step_once
@@ -43,7 +43,7 @@ def train(config: RunConfig, folder: Path | str, say=print) -> dict[str, Any]:
     device = pick_device(config)
     refuse_other_config(record.folder, config)
     try:
-        with explained(config, record.folder), locks.lock(record.folder / TRAIN_LOCK, ORPHAN):
+        with _explained(config, record), locks.lock(record.folder / TRAIN_LOCK, ORPHAN):
             done = read_metrics(record.folder)
             if done is not None:
                 say(f"{config.run_id} is {done['status']} already")
@@ -60,6 +60,15 @@ def train(config: RunConfig, folder: Path | str, say=print) -> dict[str, Any]:
     return read_metrics(record.folder)
 
 
+def _explained(config: RunConfig, record: RunRecord):
+    return explained(
+        record.folder,
+        f"batch_size={config.batch_size} ({config.resolution} pixels, width {config.width:g}): "
+        f"lower batch_size or width, n_fake ({config.n_fake}) if it came with the last scores, "
+        "or the runs at once (CORES)",
+    )
+
+
 def _train(config: RunConfig, device: torch.device, record: RunRecord, say) -> None:
     """Write everything from config.json to metrics.json."""
     missing = evaluate.inception_missing()
@@ -67,7 +76,8 @@ def _train(config: RunConfig, device: torch.device, record: RunRecord, say) -> N
         say(f"{missing}; this run has fd_lite0 alone")
     with threads(config.threads), fast_matmul(config, device) as matmul:
         images = data.load(config, "train")
-        scorer = Scorer(config, device, len(images))
+        evaluate.enough_images(images, data.load(config, "reference"))
+        scorer = Scorer(config, device)
         state = start(config, device)
         resumed = restore(state, record.checkpoints, say)
         made_with = _environment(config, device, images, scorer) | {"fp32_matmul": matmul}
@@ -118,7 +128,8 @@ def _loop(
             rate = (step - clock_step) * config.n_dis * config.batch_size / spent
             scores = scorer.track(state, record, say) if scored else {}
             _record(state, record, instruments, logged | scores)
-            record.timing(step=step, seconds=round(seconds, 3), images_per_second=round(rate, 2))
+            row = {"step": step, "seconds": round(seconds, 3), "images_per_second": round(rate, 2)}
+            record.append("timing", [row])
             clock, clock_step = time.perf_counter(), step
         if step % config.checkpoint_every == 0 or step == last:
             record.sync()
@@ -140,9 +151,9 @@ def _record(
     state: State, record: RunRecord, instruments: Instruments, values: dict[str, float]
 ) -> None:
     place = {"step": state.step, "images_seen": state.images_seen}
-    record.history(**place, **{k: v for k, v in values.items() if k in HISTORY})
-    record.alpha(instruments.gates())
-    record.spectral(instruments.spectral())
+    record.append("history", [place | {k: v for k, v in values.items() if k in HISTORY}])
+    record.append("alpha", instruments.gates())
+    record.append("spectral", instruments.spectral())
 
 
 def _seconds_before(record: RunRecord) -> float:

@@ -23,13 +23,11 @@ GRID = 64
 class Scorer:
     """Scores and sample grids of one run, against one reference."""
 
-    def __init__(self, config: RunConfig, device: torch.device, n_train: int):
-        """n_train: training images. Raises UserError where the scores would lack images."""
+    def __init__(self, config: RunConfig, device: torch.device):
         self.config = config
         self.device = str(device)
         self.extractor = evaluate.lite0(device=self.device)
         self.real = data.load(config, "reference")
-        evaluate.enough_images(config, n_train, len(self.real))
         self.reference = evaluate.reference(self.real, config.n_real, self.extractor)
         self._drawn: tuple[int, Tensor | None, Tensor | None] = (-1, None, None)
 

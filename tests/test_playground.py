@@ -1,0 +1,115 @@
+"""The playground without a screen: its widgets moved by hand, its pictures held to the networks."""
+
+import io
+
+import nbformat
+import numpy as np
+import pytest
+import torch
+from nbclient import NotebookClient
+from nbformat.v4 import new_code_cell
+from PIL import Image
+
+from fagan.data import to_uint8
+from fagan.environment import ROOT
+from fagan.interpret import force_alpha, map_at, record
+from fagan.records import load_runs
+from fagan.studies import load_networks
+
+NOTEBOOK = nbformat.read(ROOT / "notebooks" / "playground.ipynb", as_version=4)
+RUN = "published/laptop/fagan-seed0"
+# what a user does with the mouse
+MOVES = """
+before = page.pictures[0].value
+page.sliders["full 4x4"].value = -0.75
+assert page.pictures[0].value != before and page.pictures[1].value == before
+page.reset.click()
+assert page.pictures[0].value == before
+"""
+
+
+def executed(results, run, *cells):
+    """The outputs of the notebook and of these cells after it, in a kernel of its own."""
+    book = nbformat.from_dict(NOTEBOOK)
+    (parameters,) = (c for c in book.cells if "parameters" in c.metadata.get("tags", []))
+    parameters.source = f"results, run = {str(results)!r}, {run!r}"
+    book.cells += [new_code_cell(cell) for cell in cells]
+    NotebookClient(book, timeout=120, resources={"metadata": {"path": str(ROOT)}}).execute()
+    return [out for cell in book.cells if cell.cell_type == "code" for out in cell.outputs]
+
+
+@pytest.fixture(scope="module")
+def code():
+    """The notebook's names, its cells run in this process."""
+    names = {}
+    for cell in NOTEBOOK.cells:
+        if cell.cell_type == "code":
+            exec(cell.source, names)
+    return names
+
+
+@pytest.fixture
+def page(code):
+    return code["Playground"](RUN)
+
+
+@pytest.fixture(scope="module")
+def networks():
+    runs = load_runs("published/laptop", ROOT / "results", "fagan-seed0")
+    return load_networks(runs, "fagan-seed0")
+
+
+def shown(picture):
+    """A widget's PNG as an image of 32 pixels a side, one from the middle of each square."""
+    return np.asarray(Image.open(io.BytesIO(picture.value)))[5::10, 5::10]
+
+
+def image_of(network, z):
+    with torch.no_grad():
+        return to_uint8(network(z)[0]).permute(1, 2, 0).numpy()
+
+
+def test_it_runs_in_a_kernel_and_a_slider_draws_anew():
+    (widgets,) = executed("results", RUN, MOVES)
+    assert "application/vnd.jupyter.widget-view+json" in widgets["data"]
+
+
+@pytest.mark.parametrize(
+    ("run", "said"), [("laptop/fagn", "unknown run 'laptop/fagn'"), (RUN, "kept its weights")]
+)
+def test_what_is_not_there_is_one_line(run, said, tmp_path):
+    (line,) = executed("results" if run != RUN else tmp_path, run)
+    assert said in line["text"] and line["text"].count("\n") == 1
+
+
+def test_a_gate_changes_the_picture_as_it_changes_the_network(page, networks):
+    z = networks.latents(64)[7:8]
+    page.start.value = 7
+    assert (shown(page.pictures[0]) == image_of(networks.generator, z)).all()
+    page.sliders["full 4x4"].value = -0.75
+    with force_alpha(networks.generator, -0.75, "full 4x4"):
+        wanted = image_of(networks.generator, z)
+    assert (wanted != image_of(networks.generator, z)).any()
+    assert (shown(page.pictures[0]) == wanted).all()
+    assert (shown(page.pictures[1]) == image_of(networks.generator, z)).all()
+    page.reset.click()
+    assert (shown(page.pictures[0]) == image_of(networks.generator, z)).all()
+
+
+def test_a_walk_ends_at_the_other_latent(page, networks):
+    page.start.value, page.end.value, page.walk.value = 3, 8, 1.0
+    end = image_of(networks.generator, networks.latents(64)[8:9]).astype(int)
+    assert abs(shown(page.pictures[0]) - end).max() <= 1
+
+
+def test_the_map_is_the_layers_own(page, networks):
+    page.layer.value, page.row.value, page.column.value = "generator, full 8x8", 4, 25
+    with torch.no_grad(), record(networks.generator) as passes:
+        networks.generator(networks.latents(1))
+    weights = map_at(passes["full 8x8"][0], (4, 25), 32)[0].mean(0).numpy()
+    _, maps = page.player.look(networks.latents(1), (4, 25))
+    assert maps["generator, full 8x8"] == pytest.approx(weights, abs=1e-6)
+    image, lit = shown(page.pictures[0]).astype(int), shown(page.pictures[2]).astype(int)
+    row, column = np.unravel_index(weights.argmax(), weights.shape)
+    cell = slice(4 * row, 4 * row + 4), slice(4 * column, 4 * column + 4)
+    assert (image[cell] == lit[cell]).all() and (lit <= image).all() and (lit < image).any()
