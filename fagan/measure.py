@@ -4,7 +4,7 @@ import os
 from dataclasses import fields
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -46,11 +46,16 @@ def sample(
 ) -> None:
     """Draw images from a finished run's generator."""
     from fagan import evaluate
-    from fagan.train import save_grid
+    from fagan.ablations import planned_run
+    from fagan.train import load_generator, save_grid
 
     if out.is_dir():
         raise UserError(f"{out} is a folder; name a PNG with --out")
-    config, generator = _generator(ablation, run_id, results)
+    config = planned_run(ablation, run_id, results)
+    weights = run_folder(ablation, run_id, results) / "generator.safetensors"
+    if not weights.exists():
+        raise UserError(f"{run_id} has no weights: {weights} is written when a run is done")
+    generator = load_generator(config, weights)
     save_grid(evaluate.sample(generator, n, config.latent_size, seed), out)
     print(out)
 
@@ -74,15 +79,20 @@ def evaluate(
     from rich.console import Console
     from rich.table import Table
 
+    from fagan import scorecard
+
+    ask = {"n_fake": n_fake, "input_size": input_size}
     if os.path.exists(given_path(scored)):
         if not reference:
             raise UserError(f"{scored} needs a reference: a folder or zip, or faces")
-        rows = score_images(scored, reference, resolution, n_fake, n_real, input_size, seed or 0)
+        ask |= {"n_real": n_real or 5_000, "seed": seed or 0, "resolution": resolution}
+        rows = scorecard.score_images(scored, reference, **ask)
     else:
         ablation, _, run_id = scored.rpartition("/")
         if not ablation:
             raise UserError(f"{scored} is no folder or zip, and no run: write ABLATION/RUN_ID")
-        rows = score_run(ablation, run_id, reference, n_fake, n_real, input_size, seed, results)
+        ask |= {"n_real": n_real, "seed": seed, "results": results}
+        rows = scorecard.score_run(ablation, run_id, reference, **ask)
         if out is None and not ablation.startswith(f"{PUBLISHED}/"):  # to those nothing is added
             out = run_folder(ablation, run_id, results) / "scores.json"
     for row in rows:
@@ -103,98 +113,3 @@ def list_parameters() -> None:
         choices = f.metadata.get("choices")
         known = f" ({', '.join(choices)})" if choices else ""
         print(f"{f.name:<26} {f.default!r:<12} {f.metadata['doc']}{known}")
-
-
-def score_run(
-    ablation: str,
-    run_id: str,
-    reference: str = "",
-    n_fake: int = 0,
-    n_real: int = 0,
-    input_size: int = 128,
-    seed: int | None = None,
-    results: Path = RESULTS,
-) -> list[dict]:
-    """Scores of a finished run's generator, against its own held-out images unless told otherwise.
-
-    n_fake, n_real: 0 takes the run's, as seed None does: at its input size, 64, these are then the
-    scores of its metrics.json, on the same kind of machine to the last digit. Memorisation is
-    judged only against the run's own data. Raises UserError where the run is unknown or has no
-    weights yet.
-    """
-    from fagan import data, train
-    from fagan import evaluate as scores
-    from fagan.environment import read_environment
-
-    config, generator = _generator(ablation, run_id, results)
-    seed = train.EVALUATION_SEED if seed is None else seed
-    where, n_real = train.pick_device(config), n_real or config.n_real
-    # drawn as the training draws what it scores: rounding alone would make another number
-    generator = generator.to(device=where, memory_format=train.layout(config))
-    with (
-        train.threads(config.threads),
-        train.fast_matmul(config, where),
-        train.precision(config, where),
-    ):
-        print(
-            scores.same_machine(
-                read_environment(run_folder(ablation, run_id, results)), config.threads
-            )
-        )
-        n = n_fake or config.n_fake
-        images = scores.sample(generator, n, config.latent_size, seed, device=str(where))
-    own = not reference
-    config = config.with_(n_real=n_real)
-    real = data.load(config, "reference") if own else _real(reference, config)
-    trained = data.load(config, "train") if own else None
-    ask = {"n_real": n_real, "input_size": input_size, "seed": seed, "device": str(where)}
-    rows = scores.scorecard(images, real, trained, **ask)
-    return [{"scored": f"{ablation}/{run_id}"} | row for row in rows]
-
-
-def score_images(
-    images: str,
-    reference: str,
-    resolution: int = 64,
-    n_fake: int = 0,
-    n_real: int = 0,
-    input_size: int = 128,
-    seed: int = 0,
-) -> list[dict]:
-    """Scores of a folder or zip of images, all of them or n_fake chosen at random.
-
-    reference: a folder or zip too, or "faces", "cifar10", "celeba". Both sides are cropped to a
-    centred square and resized to `resolution`.
-    """
-    from fagan import data, train
-    from fagan import evaluate as scores
-    from fagan.config import RunConfig
-
-    config = RunConfig.from_params({"resolution": resolution, "n_real": n_real or 5_000})
-    scored = data.load_all(images, resolution, limit=n_fake)
-    ask = {"n_real": config.n_real, "input_size": input_size, "seed": seed}
-    ask["device"] = str(train.pick_device(config))
-    rows = scores.scorecard(scored.images, _real(reference, config), **ask)
-    return [{"scored": scored.name} | row for row in rows]
-
-
-def _real(reference: str, config: Any) -> Any:
-    """Real images by the name of a data set, or all that a folder or zip holds."""
-    from fagan import data
-    from fagan.config import DATA
-
-    if reference in DATA and reference != "folder":
-        return data.load(config.with_(data=reference, data_path=""), "reference")
-    return data.load_all(reference, config.resolution, config.crop)
-
-
-def _generator(ablation: str, run_id: str, results: Path) -> tuple:
-    """(configuration, generator) of a finished run."""
-    from fagan.ablations import planned_run
-    from fagan.train import load_generator
-
-    config = planned_run(ablation, run_id, results)
-    weights = run_folder(ablation, run_id, results) / "generator.safetensors"
-    if not weights.exists():
-        raise UserError(f"{run_id} has no weights: {weights} is written when a run is done")
-    return config, load_generator(config, weights)

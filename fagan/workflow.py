@@ -91,6 +91,7 @@ def prepare(
         real = data.load(config, "reference", download=download)
         for part in filter(lambda part: part.broken, (train, real)):
             print(f"{part.name}: {len(part.broken)} broken images left out", file=sys.stderr)
+        evaluate.enough_images(train, real)
         extractor = evaluate.lite0()
         reference = evaluate.reference(real, config.n_real, extractor)
         floors = {

@@ -6,28 +6,24 @@ Each is written under a temporary name and renamed: a reader sees a whole set or
 
 import hashlib
 import json
-import logging
 import math
 import os
 import shutil
 import time
 import warnings
-from collections.abc import Callable, Iterable, Mapping
-from contextlib import AbstractContextManager, suppress
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
-from typing import Any, BinaryIO
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from fagan.config import UserError
+from fagan.errors import UserError
 from fagan.files import given_path, replacing
 from fagan.locks import lock
 
-log = logging.getLogger(__name__)
-
-Blocks = Iterable[tuple[np.ndarray, list[str]]]
+Blocks = Iterator[tuple[np.ndarray, list[str]]]
 _ABANDONED = 24 * 3600  # seconds after which another process's temporary file is litter
 
 
@@ -41,12 +37,11 @@ class Stored:
 
     def __init__(self, path: Path):
         """Map the set; raises one of _NOT_WHOLE unless it is there and as its record says."""
-        self._path = path
-        record = _read_record(path)
-        self.broken: tuple[str, ...] = tuple(record["broken"])
-        self._checksums: dict[str, str] = dict(record["checksums"])
+        self._path = path.with_suffix(".json")
+        self._record = json.loads(self._path.read_text())
+        self.broken: tuple[str, ...] = tuple(self._record["broken"])
         pixels = np.lib.format.open_memmap(path, mode="r")  # refuses a file shorter than its header
-        if list(pixels.shape) != record["shape"] or pixels.dtype != np.uint8:
+        if list(pixels.shape) != self._record["shape"] or pixels.dtype != np.uint8:
             raise ValueError(f"{path.name} is not what its record says")
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", message=".*not writable")
@@ -54,16 +49,12 @@ class Stored:
 
     def checksum(self, start: int, stop: int) -> str:
         """`checksum` of images[start:stop]; computed once and kept in the record."""
-        key = f"{start}:{stop}"
-        if key not in self._checksums:
-            self._checksums[key] = checksum(self.images[start:stop])
-            # the record is read anew, for another process may have added its own meanwhile; and a
-            # folder that cannot be written to is still a good cache
-            with suppress(*_NOT_WHOLE), _alone(self._path):
-                record = _read_record(self._path)
-                record["checksums"][key] = self._checksums[key]
-                _write_record(self._path, record)
-        return self._checksums[key]
+        known, key = self._record["checksums"], f"{start}:{stop}"
+        if key not in known:
+            known[key] = checksum(self.images[start:stop])
+            with suppress(OSError):  # a folder that cannot be written to is still a good cache
+                _write_record(self._path, self._record)
+        return known[key]
 
 
 # What Stored raises where a file is missing, cut short or overwritten.
@@ -78,16 +69,14 @@ def checksum(images: Tensor) -> str:
     return found.hexdigest()[:12]
 
 
-def stored(
-    kind: str, key: Mapping[str, Any], make: Callable[[], Blocks], size: Callable[[], int]
-) -> Stored:
+def stored(kind: str, key: dict, make: Callable[[], Blocks], size: Callable[[], int]) -> Stored:
     """The set with this key, from disk or else made now.
 
     `kind` begins the file's name. `key` holds all that decides the pixels (JSON values, no paths).
     `make()` yields blocks of (uint8 (n, 3, R, R), names of broken images); `size()` is the bytes
-    that they take at most: UserError, before one is made, where the disk has less. Safe when
-    several processes ask at once: one makes it while the others wait; where the file system has no
-    locks all of them make it, and the last one's, which is the same, stays.
+    that they take at most: UserError, before one is made, where the disk has less. Of several
+    processes that ask at once one makes it while the others wait; where the file system has no
+    locks all do, and the last one's, which is the same, stays.
     """
     digest = hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()
     path = cache_folder() / f"{kind}-{digest[:16]}.npy"
@@ -95,13 +84,16 @@ def stored(
         return Stored(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        _sweep(path.parent)
-        with _alone(path):
+        with lock(path.with_suffix(".lock"), math.inf):
             with suppress(*_NOT_WHOLE):
                 return Stored(path)  # another process made it while this one waited
-            if path.exists():
-                log.warning("the cached images %s are damaged; making them again", path.name)
-            _refuse_without_room(path.parent, size())
+            _sweep(path.parent)
+            free = shutil.disk_usage(path.parent).free
+            if (needed := size()) > free:
+                raise UserError(
+                    f"the decoded images take {needed:,} bytes, and {path.parent} has {free:,} "
+                    "free; take fewer (SET=images=N), or set FAGAN_CACHE to a folder with room"
+                )
             _write(path, key, make())
             return Stored(path)
     except OSError as error:
@@ -111,61 +103,34 @@ def stored(
         ) from error
 
 
-def _refuse_without_room(folder: Path, needed: int) -> None:
-    free = shutil.disk_usage(folder).free
-    if needed > free:
-        raise UserError(
-            f"the decoded images take {needed:,} bytes, and {folder} has {free:,} free; take fewer "
-            "(SET=images=N), or set FAGAN_CACHE to a folder with room"
-        )
-
-
-def _write(path: Path, key: Mapping[str, Any], blocks: Blocks) -> None:
-    """Write the pixels block by block, then the record that makes them valid.
-
-    An old record stays until then: of the same key, it speaks of the same pixels or else of another
-    shape.
-    """
-    shape, broken = (0,), []
-    with replacing(path) as file:
-        _write_header(file, (0, 3, 0, 0))
-        for pixels, failed in blocks:
-            file.write(np.ascontiguousarray(pixels))
-            shape = (shape[0] + len(pixels), *pixels.shape[1:])
-            broken += failed
-        file.seek(0)
-        _write_header(file, shape)
-    record = {"key": dict(key), "shape": shape, "broken": broken, "checksums": {}}
-    _write_record(path, record)
-
-
-def _write_header(file: BinaryIO, shape: tuple[int, ...]) -> None:
-    """The .npy header, which NumPy pads so that a later N fits in its place."""
-    header = {"descr": "|u1", "fortran_order": False, "shape": shape}
-    np.lib.format.write_array_header_1_0(file, header)
-
-
-def _record_of(path: Path) -> Path:
-    return path.with_suffix(".json")
-
-
-def _read_record(path: Path) -> dict[str, Any]:
-    return json.loads(_record_of(path).read_text())
-
-
-def _write_record(path: Path, record: dict[str, Any]) -> None:
-    with replacing(_record_of(path)) as file:
-        file.write(json.dumps(record, indent=1).encode())
-
-
-def _alone(path: Path) -> AbstractContextManager:
-    """One process at a time, where the file system has locks."""
-    return lock(path.with_suffix(".lock"), math.inf)
-
-
 def _sweep(folder: Path) -> None:
     """Remove what killed processes left behind."""
     for temporary in folder.glob(".*.tmp"):
         with suppress(OSError):
             if time.time() - temporary.stat().st_mtime > _ABANDONED:
                 temporary.unlink()
+
+
+def _write(path: Path, key: dict, blocks: Blocks) -> None:
+    """Write the pixels block by block, then the record that makes them valid."""
+    shape, broken = (0, 3, 0, 0), []
+    with replacing(path) as file:
+        _write_header(file, shape)
+        for pixels, failed in blocks:
+            file.write(np.ascontiguousarray(pixels))
+            shape = (shape[0] + len(pixels), *pixels.shape[1:])
+            broken += failed
+        file.seek(0)
+        _write_header(file, shape)  # NumPy pads it, so that a later N fits in its place
+    record = {"key": key, "shape": shape, "broken": broken, "checksums": {}}
+    _write_record(path.with_suffix(".json"), record)
+
+
+def _write_header(file, shape: tuple[int, ...]) -> None:
+    header = {"descr": "|u1", "fortran_order": False, "shape": shape}
+    np.lib.format.write_array_header_1_0(file, header)
+
+
+def _write_record(path: Path, record: dict) -> None:
+    with replacing(path) as file:
+        file.write(json.dumps(record, indent=1).encode())

@@ -1,65 +1,54 @@
 """Where images come from: a folder, a zip file, or a data set that torchvision knows.
 
-A source lists its images by name, in an order that does not depend on the machine, and opens them
-one by one. It knows nothing of sizes, caches and splits.
+A source has a `name` (what records call it), an `identity` (another one when any image may have
+changed; it holds no path), sorted `names` (relative POSIX paths) and `image(index)`, which opens
+one and raises whatever its decoder raises. It knows nothing of sizes, caches and splits.
 """
 
 import hashlib
+import io
 import os
+import stat
 import zipfile
-from collections.abc import Iterable, Sequence
-from functools import cached_property
-from itertools import pairwise
-from pathlib import Path
-from typing import Protocol
+from collections.abc import Iterable, Iterator
+from functools import cache, cached_property
+from pathlib import Path, PurePosixPath
 
 from PIL import Image
 
-from fagan.config import UserError
-from fagan.data import files
-from fagan.errors import one_line, reason, shown
+from fagan.errors import UserError, one_line, reason
 from fagan.files import given_path
 
-# Photographs do not shrink in a zip. Deflate makes at most 1 byte of 1,032 and a bomb comes near to
-# it; a gigabyte unpacked takes no machine long.
-_ZIP_RATIO, _ZIP_BYTES, _ZIP_ENTRIES = 100, 2**30, 10_000_000
-
-
-class Source(Protocol):
-    """A list of images."""
-
-    name: str  # what the set is called in records
-    identity: str  # changes when any image may have changed; holds no path of this machine
-    names: Sequence[str]  # relative POSIX paths, sorted
-
-    def image(self, index: int) -> Image.Image:
-        """Open the image `names[index]`; raises whatever its decoder raises."""
+_SUFFIXES = "avif bmp gif jfif jp2 jpe jpeg jpg pbm pgm png pnm ppm tga tif tiff webp"
+SUFFIXES = tuple(f".{suffix}" for suffix in _SUFFIXES.split())
+# What may hide behind such a name. PIL knows more; some of those start other programs (EPS).
+_FORMATS = {"AVIF", "BMP", "GIF", "JPEG", "JPEG2000", "MPO", "PNG", "PPM", "TGA", "TIFF", "WEBP"}
 
 
 def open_source(path: str | Path) -> "Folder | Zip":
     """The folder or zip at a path; raises UserError if it is neither or holds no image."""
     path = given_path(path)
     # os.path, since Path raises where a name is too long or leads in circles
-    if os.path.isdir(path):
-        source = Folder(path)
-    elif not os.path.exists(path):
+    if not os.path.exists(path):
         raise UserError(f"no folder or zip of images at {path}; set DATA=path/to/images")
-    elif os.path.isfile(path) and _is_zip(path):  # a pipe would be waited for
-        source = Zip(path)
-    else:
-        raise UserError(f"{path} is no folder and not a readable zip; give a folder or a .zip file")
+    source = Folder(path) if os.path.isdir(path) else Zip(path)
     if not source.names:
-        raise UserError(
-            f"no images in {path} (looked for {' '.join(files.SUFFIXES)}, at any depth)"
-        )
+        raise UserError(f"no images in {path} (looked for {' '.join(SUFFIXES)}, at any depth)")
     return source
 
 
-def _is_zip(path: Path) -> bool:
-    try:
-        return zipfile.is_zipfile(path)
-    except Exception:  # of a damaged one it lets struct's and others' errors through
-        return False
+def _opened(content: bytes) -> Image.Image:
+    """An image, not yet decoded; its first bytes decide the format."""
+    if not content:
+        raise ValueError("an empty file")
+    return Image.open(io.BytesIO(content), formats=_formats())
+
+
+@cache
+def _formats() -> tuple[str, ...]:
+    """Those of _FORMATS that this build of PIL reads."""
+    Image.init()
+    return tuple(sorted(_FORMATS & set(Image.OPEN)))
 
 
 class Folder:
@@ -68,10 +57,7 @@ class Folder:
     def __init__(self, path: Path):
         self._path = path
         self.name = one_line(path.resolve().name)
-        try:
-            self._files = sorted(files.Walk(path).images(path))
-        except OSError as error:
-            raise UserError(f"cannot list {error.filename}: {error.strerror}") from error
+        self._files = sorted(_listed(path))
 
     @cached_property
     def names(self) -> list[str]:
@@ -83,22 +69,11 @@ class Folder:
         return _digest(f"{name}\0{size}\0{time}" for name, size, time in self._files)
 
     def image(self, index: int) -> Image.Image:
-        try:
-            return files.open_image(files.read(self._path / self.names[index]))
-        except FileNotFoundError:
-            if not self._path.is_dir():
-                raise UserError(
-                    f"the folder of images {self._path} is gone; put it back, or set DATA="
-                ) from None
-            raise
+        return _opened((self._path / self.names[index]).read_bytes())
 
 
 class Zip:
-    """The images in a zip file, read in memory: nothing is unpacked to disk.
-
-    Names in it are labels and never paths. Raises UserError for a zip that is damaged, or that
-    would unpack to far more than it is.
-    """
+    """The images in a zip file, read in memory: nothing is unpacked, names in it are no paths."""
 
     def __init__(self, path: Path):
         self.name = one_line(path.stem)
@@ -106,12 +81,10 @@ class Zip:
             self._archive = zipfile.ZipFile(path)
         except Exception as error:  # a damaged one raises a dozen kinds
             raise UserError(
-                f"{path} is not a readable zip ({reason(error)}); make it again"
+                f"{path} is no folder and not a readable zip ({reason(error)}); give a folder or a "
+                ".zip file"
             ) from error
-        _refuse_bombs(path, self._archive.infolist())
-        entries = (
-            e for e in self._archive.infolist() if not e.is_dir() and files.wanted(e.filename)
-        )
+        entries = (e for e in self._archive.infolist() if not e.is_dir() and _wanted(e.filename))
         self._entries = sorted(entries, key=lambda entry: entry.filename)
 
     @cached_property
@@ -124,45 +97,23 @@ class Zip:
         return _digest(f"{e.filename}\0{e.CRC}\0{e.file_size}" for e in self._entries)
 
     def image(self, index: int) -> Image.Image:
-        entry = self._entries[index]
-        if entry.file_size > files.FILE_BYTES:
-            raise ValueError(f"{entry.file_size:,} bytes unpacked, more than {files.FILE_BYTES:,}")
-        if entry.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
-            raise ValueError("its compression cannot be bounded; pack the zip with deflate")
-        with self._archive.open(entry) as file:
-            # asked for so many bytes, zipfile unpacks no more; asked for all, it would fill up to
-            # 2 GB before it believed the size that the directory states
-            return files.open_image(file.read(entry.file_size))
+        return _opened(self._archive.read(self._entries[index]))
 
 
-def _refuse_bombs(path: Path, entries: list[zipfile.ZipInfo]) -> None:
-    """UserError where entries share bytes, are too many, or unpack to far more than they are."""
-    if len(entries) > _ZIP_ENTRIES:
-        raise UserError(f"{path} has {len(entries):,} entries, more than {_ZIP_ENTRIES:,}")
-    unpacked = sum(entry.file_size for entry in entries)
-    packed = sum(entry.compress_size for entry in entries)
-    if unpacked > max(_ZIP_BYTES, _ZIP_RATIO * packed):
-        raise UserError(
-            f"{path} would unpack to {unpacked:,} bytes, {unpacked / max(packed, 1):,.0f} times "
-            f"its size; more than {_ZIP_RATIO} times is no set of images: unpack it yourself"
-        )
-    placed = sorted(entries, key=lambda entry: entry.header_offset)
-    for one, other in pairwise(placed):
-        if one.header_offset + one.compress_size >= other.header_offset:
-            raise UserError(
-                f"{path}: the entries {shown(one.filename)} and {shown(other.filename)} share "
-                "bytes; pack the zip again"
-            )
+class _Published:
+    """A data set as torchvision keeps it; not touched before it is asked for."""
 
-
-class Cifar10:
-    """CIFAR-10 as torchvision keeps it, `train` or `test`; not touched before it is asked for."""
-
-    name = "cifar10"
+    name: str
 
     def __init__(self, part: str, root: Path, download: bool):
-        self.identity = f"cifar10/{part}"
+        self.identity = f"{self.name}/{part}"
         self._part, self._root, self._download = part, root, download
+
+
+class Cifar10(_Published):
+    """CIFAR-10, `train` or `test`."""
+
+    name = "cifar10"
 
     @cached_property
     def _pixels(self):
@@ -180,14 +131,10 @@ class Cifar10:
         return Image.fromarray(self._pixels[index])
 
 
-class CelebA:
-    """CelebA, aligned and cropped (178 x 218), as torchvision keeps it."""
+class CelebA(_Published):
+    """CelebA, aligned and cropped (178 x 218)."""
 
     name = "celeba"
-
-    def __init__(self, part: str, root: Path, download: bool):
-        self.identity = f"celeba/{part}"
-        self._part, self._root, self._download = part, root, download
 
     @cached_property
     def names(self) -> list[str]:
@@ -199,7 +146,7 @@ class CelebA:
 
     def image(self, index: int) -> Image.Image:
         folder = self._root / "celeba" / "img_align_celeba"
-        return files.open_image(files.read(folder / self.names[index]))
+        return _opened((folder / self.names[index]).read_bytes())
 
 
 def _torchvision(title: str, otherwise: str, dataset: type, root: Path, download: bool, **part):
@@ -214,6 +161,43 @@ def _torchvision(title: str, otherwise: str, dataset: type, root: Path, download
         raise UserError(
             f"{title} is not complete in {root}; fetch it with DOWNLOAD=1, or {otherwise}"
         ) from error
+
+
+def _listed(root: Path) -> Iterator[tuple[str, int, int]]:
+    """(relative POSIX path, bytes, time of change in ns) of the images below a folder.
+
+    Each folder once, whatever links there.
+    """
+
+    def refuse(error: OSError):
+        raise UserError(f"cannot list {error.filename}: {error.strerror}") from error
+
+    seen = {os.path.realpath(root)}
+    for here, folders, files in os.walk(root, onerror=refuse, followlinks=True):
+        # a folder's own name before a link to it
+        folders.sort(key=lambda name: (os.path.islink(os.path.join(here, name)), name))
+        places = {os.path.realpath(os.path.join(here, name)): name for name in folders[::-1]}
+        folders[:] = [n for place, n in places.items() if place not in seen and not _hidden(n)]
+        seen.update(places)
+        for name in (Path(here, file).relative_to(root).as_posix() for file in files):
+            if _wanted(name):
+                try:
+                    status = os.stat(root / name)
+                except OSError:  # a dangling link: listed, so that it is named as broken
+                    yield name, 0, 0
+                else:
+                    if stat.S_ISREG(status.st_mode):  # a pipe would be waited for
+                        yield name, status.st_size, status.st_mtime_ns
+
+
+def _wanted(name: str) -> bool:
+    """Whether a relative POSIX path is a visible file with an image's suffix."""
+    path = PurePosixPath(name)
+    return path.suffix.lower() in SUFFIXES and not any(map(_hidden, path.parts))
+
+
+def _hidden(part: str) -> bool:
+    return part.startswith(".") or part == "__MACOSX"
 
 
 def _digest(lines: Iterable[str]) -> str:

@@ -11,13 +11,10 @@
 | `memorisation_*`, `near_copies_*` | nearer to training images than unseen real images are |
 | `inception_score` | of Inception's logits; it knows no reference |
 
-`full_report` gives all of them in one row; `degradations` makes the images that a score must notice.
-Every Fréchet distance falls like 1/n, by an amount that depends on the model: read it beside its
-n_fake, n_real, split and floor (real images against real images).
+`scorecard` gives all of them. Every Fréchet distance falls like 1/n, by an amount that depends on
+the model: read it beside its n_fake, n_real, split and floor (real images against real images).
 """  # noqa: E501  (a table's row is one line)
 
-from fagan.evaluate import degradations
-from fagan.evaluate.class_scores import inception_score, per_class_frechet
 from fagan.evaluate.distances import (
     NotFinite,
     Statistics,
@@ -29,54 +26,46 @@ from fagan.evaluate.features import (
     Extractor,
     MissingWeights,
     inception,
-    inception_available,
-    inception_logits,
     inception_missing,
     lite0,
 )
-from fagan.evaluate.manifolds import manifold_scores
-from fagan.evaluate.neighbours import memorisation, nearest_neighbours
-from fagan.evaluate.references import Reference, reference
-from fagan.evaluate.report import full_report
-from fagan.evaluate.sample_size import (
-    Extrapolation,
-    extrapolated_frechet,
-    fit_inverse_size,
-    floor_curve,
-)
+from fagan.evaluate.manifolds import manifold_scores, memorisation
+from fagan.evaluate.report import extrapolated_frechet, scorecard
 from fagan.evaluate.sampling import evaluating, sample
-from fagan.evaluate.scoring import floor, score
+from fagan.evaluate.scoring import (
+    Reference,
+    choose,
+    enough_images,
+    floor,
+    inception_score,
+    reference,
+    score,
+)
 from fagan.evaluate.ties import coherence
 
 __all__ = [
     "Extractor",
-    "Extrapolation",
     "MissingWeights",
     "NotFinite",
     "Reference",
     "Statistics",
+    "choose",
     "coherence",
-    "degradations",
+    "enough_images",
     "evaluating",
     "extrapolated_frechet",
-    "fit_inverse_size",
     "floor",
-    "floor_curve",
     "frechet_distance",
-    "full_report",
     "inception",
-    "inception_available",
-    "inception_logits",
     "inception_missing",
     "inception_score",
     "kernel_distance",
     "lite0",
     "manifold_scores",
     "memorisation",
-    "nearest_neighbours",
-    "per_class_frechet",
     "reference",
     "sample",
     "score",
+    "scorecard",
     "statistics",
 ]

@@ -15,9 +15,9 @@ from importlib import resources
 from pathlib import Path
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from fagan.config import UserError
+from fagan.errors import UserError
 from fagan.evaluate.efficientnet import FEATURES, Lite0
 
 LITE0_FILE = "efficientnet-lite0-57934424.pth"
@@ -48,6 +48,7 @@ class Extractor:
     network: Callable[[Tensor], Tensor] = field(repr=False)  # uint8 (B, 3, H, W) -> (B, dim)
     device: str = "cpu"
     batch_size: int = 32  # larger ones are no faster on a CPU: its caches are full
+    classes: Tensor | None = field(default=None, repr=False)  # Inception's (1008, dim), for logits
 
     def __call__(self, images: Tensor) -> Tensor:
         if images.dtype != torch.uint8 or images.dim() != 4 or images.shape[1] != 3:
@@ -88,60 +89,38 @@ def lite0(input_size: int = 64, device: str = "cpu") -> Extractor:
     )
 
 
-def inception(device: str = "cpu", weights: str | Path | None = None) -> Extractor:
-    """The Inception network of FID, as ported by torch-fidelity: 2048 features after pooling.
+def inception(device: str = "cpu") -> Extractor:
+    """The Inception network of FID, as torchmetrics has it: 2048 features after pooling.
 
-    uint8 in; its own TensorFlow-1 bilinear resize to 299 pixels, without antialiasing, as in the
-    literature. weights: a path; else the environment's FAGAN_INCEPTION; else
+    uint8 in; resized to 299 pixels as TensorFlow 1 did, without antialiasing, as in the literature.
+    The file: the environment's FAGAN_INCEPTION, else
     `weights-inception-2015-12-05-6726825d.pth` in `$TORCH_HOME/hub/checkpoints`.
 
     Raises MissingWeights where the file is not, UserError where it is another file. Nothing is
     downloaded, and nothing is unpickled but tensors, after the hash is right.
     """
-    network = _inception_network(_inception_path(weights), "2048").to(device)
-    return _inception_extractor("inception", 2048, network, device)
-
-
-def inception_logits(device: str = "cpu", weights: str | Path | None = None) -> Extractor:
-    """The same network's 1008 logits without bias, of which the Inception Score is made.
-
-    An extractor of its own: a score of distances does not pay for them. Raises like `inception`.
-    """
-    network = _inception_network(_inception_path(weights), "logits_unbiased").to(device)
-    return _inception_extractor("inception_logits", 1008, network, device)
-
-
-def _inception_network(path: Path, layer: str) -> nn.Module:
+    path = _inception_path()
     if not path.is_file():
         raise MissingWeights(_how_to_get(path))
-    state = io.BytesIO()
-    torch.save(_verified(path, INCEPTION_SHA256), state)
-    state.seek(0)
-    # torchmetrics would do too, and takes 4 s more to import
-    from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorInceptionV3
+    weights, file = _verified(path, INCEPTION_SHA256), io.BytesIO()
+    torch.save(weights, file)
+    file.seek(0)
+    from torchmetrics.image.fid import NoTrainInceptionV3  # 5 s: only here
 
     # Its constructor initialises (the global generator is put back) and unpickles without
     # weights_only: it gets tensors that were read safely and written again, never the file.
     with torch.random.fork_rng(devices=[]):
-        network = FeatureExtractorInceptionV3("inception-v3-compat", [layer], state)
-    return network.to(memory_format=torch.channels_last)
-
-
-def _inception_extractor(name: str, dim: int, network: nn.Module, device: str) -> Extractor:
+        network = NoTrainInceptionV3("inception-v3-compat", ["2048"], file, antialias=False)
     return Extractor(
-        name=name,
+        name="inception",
         input_size=network.INPUT_IMAGE_SIZE,
-        dim=dim,
+        dim=2048,
         resize="bilinear of TensorFlow 1, antialias=False",
         weights_sha256=INCEPTION_SHA256,
-        network=lambda images: network(images)[0],
+        network=network.to(device, memory_format=torch.channels_last),
         device=device,
+        classes=weights["fc.weight"],
     )
-
-
-def inception_available() -> bool:
-    """Is the weights' file of `inception()` there? Its hash is checked only when it is loaded."""
-    return _inception_path().is_file()
 
 
 def inception_missing() -> str | None:
@@ -166,8 +145,8 @@ def _lite0_path() -> Path:
     return Path(str(package / "models" / LITE0_FILE))
 
 
-def _inception_path(weights: str | Path | None = None) -> Path:
-    chosen = weights or os.environ.get("FAGAN_INCEPTION")
+def _inception_path() -> Path:
+    chosen = os.environ.get("FAGAN_INCEPTION")
     return Path(chosen) if chosen else Path(torch.hub.get_dir()) / "checkpoints" / INCEPTION_FILE
 
 

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from fagan.config import UserError, unknown
+from fagan.errors import UserError, unknown
 
 TRAIN_SEED = 0
 REFERENCE_SEED = 1

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor
 
-from fagan.config import UserError
+from fagan.errors import UserError
 from fagan.faces.attributes import TRAIN_SEED, as_indices, attributes, noise
 from fagan.faces.canvas import Canvas
 from fagan.faces.painters import PAINTERS

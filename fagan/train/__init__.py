@@ -11,5 +11,5 @@ from fagan.train.arithmetic import fast_matmul, onednn_is_exact, pick_device, th
 from fagan.train.checkpoint import load_generator, load_weights, restore, save, save_weights
 from fagan.train.instruments import Instruments
 from fagan.train.loop import train
-from fagan.train.scorer import EVALUATION_SEED, save_grid
+from fagan.train.scorer import EVALUATION_SEED, drawn, save_grid
 from fagan.train.steps import State, d_step, g_step, start, step_once, update_average

@@ -75,7 +75,9 @@ def _train(config: RunConfig, device: torch.device, record: RunRecord, say) -> N
     if missing:
         say(f"{missing}; this run has fd_lite0 alone")
     with threads(config.threads), fast_matmul(config, device) as matmul:
-        images, scorer = data.load(config, "train"), Scorer(config, device)
+        images = data.load(config, "train")
+        evaluate.enough_images(images, data.load(config, "reference"))
+        scorer = Scorer(config, device)
         state = start(config, device)
         resumed = restore(state, record.checkpoints, say)
         made_with = _environment(config, device, images, scorer) | {"fp32_matmul": matmul}

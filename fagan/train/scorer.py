@@ -8,9 +8,11 @@ from torch import Tensor
 
 from fagan import data, evaluate, interpret
 from fagan.config import RunConfig
+from fagan.errors import UserError
 from fagan.files import replacing
 from fagan.records import RunRecord
-from fagan.train.arithmetic import precision
+from fagan.train.arithmetic import fast_matmul, layout, pick_device, precision, threads
+from fagan.train.checkpoint import load_generator
 from fagan.train.steps import State
 
 # Scores and sample grids use it in every run of every ablation: arms meet the same latents.
@@ -45,7 +47,7 @@ class Scorer:
         """The scores of metrics.json: n_fake images, and FID where the Inception weights are."""
         images, features = (x[: self.config.n_fake] for x in self._draw(state))
         scores = self._score(images, features)
-        if evaluate.inception_available():
+        if evaluate.inception_missing() is None:
             extractor = evaluate.inception(device=self.device)
             reference = evaluate.reference(self.real, self.config.n_real, extractor)
             inception = evaluate.score(images, reference, extractor, EVALUATION_SEED)
@@ -98,6 +100,22 @@ class Scorer:
         if self.config.data == "faces":
             scores |= evaluate.coherence(images, self.real.images)
         return scores
+
+
+def drawn(config: RunConfig, weights: Path, n: int = 0, seed: int = EVALUATION_SEED) -> Tensor:
+    """n images (0: the run's n_fake) of a finished run's generator: uint8 (n, 3, R, R).
+
+    Drawn as the training draws what it scores: rounding alone would make another number. Raises
+    UserError where there are no weights.
+    """
+    if not weights.exists():
+        raise UserError(f"{config.run_id} has no weights: {weights} is written when a run is done")
+    device = pick_device(config)
+    generator = load_generator(config, weights).to(device, memory_format=layout(config))
+    with threads(config.threads), fast_matmul(config, device), precision(config, device):
+        return evaluate.sample(
+            generator, n or config.n_fake, config.latent_size, seed, device=str(device)
+        )
 
 
 def save_grid(images: Tensor, path: Path) -> None:
