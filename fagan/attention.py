@@ -10,6 +10,7 @@ from contextlib import contextmanager
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from torch.autograd import forward_ad
 
 # Above this many queries the B x N x N map of a whole batch no longer fits a CPU's caches, and
 # recomputing it one image at a time in the backward pass is faster than keeping it.
@@ -29,7 +30,7 @@ def attend(
     """
     q, k, v = (_tokens(x, heads) for x in (query, key, value))  # (B * heads, N or M, D or C)
     out = WAYS[_forced or way or _choose(q)](q, k, v, heads)  # (B * heads, N, C / heads)
-    return out.mT.reshape(query.shape[0], value.shape[1], -1)
+    return out.mT.reshape(query.shape[0], value.shape[1], out.shape[1])
 
 
 def attention_map(query: Tensor, key: Tensor, heads: int = 1) -> Tensor:
@@ -59,7 +60,21 @@ def _tokens(x: Tensor, heads: int) -> Tensor:
 def _choose(query: Tensor) -> str:
     if query.is_cuda:
         return "fused"
-    return "chunked" if query.shape[1] > CHUNK_ABOVE else "plain"
+    large = query.shape[1] > CHUNK_ABOVE
+    return "chunked" if large and not _is_transformed(query) else "plain"
+
+
+def _is_transformed(x: Tensor) -> bool:
+    """Whether something else than eager autograd reads the program: its loops must be operators.
+
+    torch.func (vmap, grad, jvp), forward-mode dual numbers, trace, export and compile.
+    """
+    return (
+        torch.compiler.is_compiling()
+        or torch.jit.is_tracing()
+        or torch._C._functorch.is_functorch_wrapped_tensor(x)
+        or forward_ad.unpack_dual(x).tangent is not None
+    )
 
 
 def _plain(q: Tensor, k: Tensor, v: Tensor, heads: int) -> Tensor:

@@ -9,19 +9,16 @@ import json
 import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
+from pathlib import Path
 from typing import Any
 
 from fagan.architectures import MATCHED, Stages, stages_of
 from fagan.errors import UserError, nearest, shown, unknown
-from fagan.files import folder_name
+from fagan.files import damaged, folder_name, read_object
 
 LOSSES = ("standard", "least-squares", "hinge", "relativistic", "relativistic-hinge")
 DATA = ("faces", "folder", "cifar10", "celeba")
-
-
-# No number is larger, unless its field says less: what is beyond is a slip, and would fail only
-# when networks, batches or tables of that size are built.
-MOST = 10**12
+MOST = 2**62  # no number is larger: beyond it seeds and steps overflow
 
 
 def _f(default, doc: str, **metadata):
@@ -35,12 +32,12 @@ class RunConfig:
     arm: str = _f("fagan", "name of the arm in its experiment table")
     # networks
     architecture: str = _f("fagan", "a name of architectures.ARCHITECTURES or a stage string")
-    resolution: int = _f(64, "pixels a side", most=1_024)
-    width: float = _f(1.0, "channel multiplier", most=16)
-    latent_size: int = _f(128, "components of z", most=16_384)
+    resolution: int = _f(64, "pixels a side")
+    width: float = _f(1.0, "channel multiplier")
+    latent_size: int = _f(128, "components of z")
     kernel_size: int = _f(4, "kernel of the full attention layers, 1 to 7")
     squeeze: int = _f(8, "query and key have channels // squeeze")
-    alpha_init: float = _f(0.0, "value of every gate before step 0", most=1_000)
+    alpha_init: float = _f(0.0, "value of every gate before step 0")
     alpha: str = _f("learned", "the gates", choices=("learned", "frozen", "channel"))
     merge: str = _f("alpha", "how the two paths join", choices=("alpha", "concat"))
     heads: int = _f(1, "attention heads")
@@ -54,35 +51,31 @@ class RunConfig:
     data: str = _f("faces", "source of the images", choices=DATA)
     data_path: str = _f("", "folder or zip of the images; never recorded", local=True)
     crop: str = _f("center", "how an image becomes a square", choices=("center", "none"))
-    images: int = _f(0, "training images at most; 0 for all (faces: 20,000)", most=10**9)
+    images: int = _f(0, "training images at most; 0 for all (faces: 20,000)")
     flip: bool = _f(False, "mirror half of the training images")
     # training
     loss: str = _f("hinge", "loss on logits", choices=LOSSES)
-    batch_size: int = _f(32, "images a step", most=65_536)
-    steps: int = _f(75_972, "generator steps; 12 epochs of CelebA at batch 32", most=10**9)
-    n_dis: int = _f(1, "discriminator steps per generator step", most=1_000)
-    lr_g: float = _f(1e-4, "Adam's rate for the generator", most=1_000)
-    lr_d: float = _f(4e-4, "Adam's rate for the discriminator", most=1_000)
+    batch_size: int = _f(32, "images a step")
+    steps: int = _f(75_972, "generator steps; 12 epochs of CelebA at batch 32")
+    n_dis: int = _f(1, "discriminator steps per generator step")
+    lr_g: float = _f(1e-4, "Adam's rate for the generator")
+    lr_d: float = _f(4e-4, "Adam's rate for the discriminator")
     beta1: float = _f(0.0, "Adam")
     beta2: float = _f(0.9, "Adam")
     ema: float = _f(0.999, "decay a step of the generator's weight average; 0 for none")
     exact: bool = _f(False, "the plain paths everywhere, which the fast ones are compared with")
     precision: str = _f("fp32", "arithmetic of the networks", choices=("fp32", "bf16"))
-    seed: int = _f(0, "of weights, latents and batches", most=2**62)
-    threads: int = _f(
-        1, "CPU threads; they change the last digits, so they are part of the run", most=1_024
-    )
+    seed: int = _f(0, "of weights, latents and batches")
+    threads: int = _f(1, "CPU threads; they change the last digits, so they are part of the run")
     device: str = _f("auto", "where it runs", choices=("auto", "cpu", "cuda"))
     # records
     log_every: int = _f(50, "steps between rows of history.csv")
     eval_every: int = _f(2_000, "steps between scores and sample grids")
     checkpoint_every: int = _f(1_000, "steps between checkpoints")
-    n_track: int = _f(2_000, "generated images per score during training", most=10**6)
-    n_fake: int = _f(5_000, "generated images of the final scores", most=10**6)
-    n_real: int = _f(5_000, "reference images", most=10**6)
-    n_intervene: int = _f(
-        500, "generated images per score with gates set by hand; 0 for none", most=10**6
-    )
+    n_track: int = _f(2_000, "generated images per score during training")
+    n_fake: int = _f(5_000, "generated images of the final scores")
+    n_real: int = _f(5_000, "reference images")
+    n_intervene: int = _f(500, "generated images per score with gates set by hand; 0 for none")
 
     @classmethod
     def from_params(cls, params: Mapping[str, Any]) -> "RunConfig":
@@ -211,9 +204,8 @@ def typed(name: str, value: Any) -> Any:
         ok = isinstance(value, str)
     if not ok:
         raise UserError(f"{name}={shown(value)} must be {_NAMES[kind]} ({f.metadata['doc']})")
-    most = f.metadata.get("most", MOST)
-    if number and abs(value) > most:
-        raise UserError(f"{name}={shown(value)} is beyond {most:,} ({f.metadata['doc']})")
+    if number and abs(value) > MOST:
+        raise UserError(f"{name}={shown(value)} is beyond {MOST:,} ({f.metadata['doc']})")
     choices = f.metadata.get("choices")
     if choices and value not in choices:
         raise unknown(name, value, choices)
@@ -221,3 +213,35 @@ def typed(name: str, value: Any) -> Any:
 
 
 _NAMES = {bool: "true or false", int: "a whole number", float: "a number", str: "a text"}
+
+
+def read_config(folder: Path) -> dict[str, Any]:
+    """config.json of a run: its arm, its seed and whatever else its code recorded.
+
+    UserError where a field has another type; one that is newer or older than this code is left.
+    """
+    path = folder / "config.json"
+    config = read_object(path)
+    if config is None or not {"arm", "seed"} <= config.keys():
+        raise damaged(path, "no arm or seed")
+    try:
+        return config | {k: typed(k, v) for k, v in config.items() if k in FIELDS}
+    except UserError as error:
+        raise damaged(path, str(error)) from error
+
+
+def refuse_other_config(folder: Path, config: RunConfig) -> None:
+    """UserError naming the first field in which the recorded configuration differs."""
+    recorded = read_object(Path(folder) / "config.json")
+    if recorded is None:
+        return
+    wanted = config.identity()
+    # a field that is newer than the record had its default then
+    recorded = {k: v for k, v in DEFAULTS.items() if k in wanted} | recorded
+    for key in sorted(recorded.keys() | wanted.keys()):
+        old, new = recorded.get(key), wanted.get(key)
+        if old != new:
+            raise UserError(
+                f"{folder} was recorded with {key}={shown(old)}, now {key}={shown(new)} is asked "
+                "for; ask for the recorded value, move the folder away, or delete it to run anew"
+            )

@@ -7,6 +7,7 @@ whatever number a scheduler gives a device inside a job. A device named twice (`
 runs at once.
 """
 
+import getpass
 import os
 import shutil
 import subprocess
@@ -14,7 +15,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from fagan import locks
@@ -35,22 +36,18 @@ class Slot:
     @property
     def path(self) -> Path:
         # the number: in a container the user may have no name
-        user = os.getuid() if hasattr(os, "getuid") else os.environ.get("USERNAME", "")
-        folder = Path(tempfile.gettempdir()) / f"fagan-gpus-{user}"
-        return folder / f"{self.uuid}-{self.place}.lock"
+        user = os.getuid() if hasattr(os, "getuid") else getpass.getuser()
+        return Path(tempfile.gettempdir(), f"fagan-gpus-{user}", f"{self.uuid}-{self.place}.lock")
 
 
 def installed() -> list[Slot]:
     """The NVIDIA devices of this machine, as nvidia-smi lists them; [] where there are none."""
-    tool = shutil.which("nvidia-smi")
-    if tool is None:
+    asked = ["nvidia-smi", "--query-gpu=index,uuid", "--format=csv,noheader"]
+    if shutil.which(asked[0]) is None:
         return []
-    asked = [tool, "--query-gpu=index,uuid", "--format=csv,noheader"]
     try:
-        done = subprocess.run(asked, capture_output=True, text=True, timeout=60)
-    except subprocess.TimeoutExpired:
-        return []
-    if done.returncode:
+        done = subprocess.run(asked, capture_output=True, text=True, timeout=60, check=True)
+    except subprocess.SubprocessError:  # a driver that is not loaded, or does not answer
         return []
     rows = [line.split(",") for line in done.stdout.splitlines() if "," in line]
     return [Slot(index.strip(), uuid.strip()) for index, uuid in rows]
@@ -62,6 +59,8 @@ def slots() -> list[Slot]:
     if VISIBLE in os.environ:
         found = _named(os.environ[VISIBLE], found, strict=False)
     chosen = os.environ.get(GPUS, "").strip()
+    if chosen and not found:
+        raise UserError(f"GPUS={chosen} is asked for, but no NVIDIA device is visible here")
     return _named(chosen, found, strict=True) if chosen else found
 
 
@@ -70,19 +69,11 @@ def _named(names: str, found: list[Slot], strict: bool) -> list[Slot]:
     taken: list[Slot] = []
     for name in filter(None, map(str.strip, names.split(","))):
         slot = next((s for s in found if s.index == name or s.uuid.startswith(name)), None)
+        if slot is None and strict:
+            raise unknown("GPU", name, [s.index for s in found])
         if slot is None:
-            if strict:
-                known = [s.index for s in found]
-                raise (
-                    unknown("GPU", name, known)
-                    if known
-                    else UserError(
-                        f"GPUS={names} is asked for, but no NVIDIA device is visible here"
-                    )
-                )
             break  # CUDA too ignores what follows a device that is not there
-        again = sum(s.uuid == slot.uuid for s in taken)
-        taken.append(Slot(slot.index, slot.uuid, again))
+        taken.append(replace(slot, place=sum(s.uuid == slot.uuid for s in taken)))
     return taken
 
 
@@ -90,7 +81,8 @@ def _named(names: str, found: list[Slot], strict: bool) -> list[Slot]:
 def lease(wanted: bool = True, say: Callable[[str], None] = print) -> Iterator[Slot | None]:
     """Hold a device for one run; None where there is none, or none is wanted.
 
-    Waits while all of them are taken. What the block starts sees that device alone.
+    Waits while all of them are taken. From here on this process and what it starts see that device
+    alone, so a process takes one lease in its life.
     """
     places = slots() if wanted else []
     if not places:
@@ -98,15 +90,8 @@ def lease(wanted: bool = True, say: Callable[[str], None] = print) -> Iterator[S
         return
     with ExitStack() as stack:
         slot = _first_free(places, stack, say)
-        before = os.environ.get(VISIBLE)
         os.environ[VISIBLE] = slot.uuid
-        try:
-            yield slot
-        finally:
-            if before is None:
-                os.environ.pop(VISIBLE)
-            else:
-                os.environ[VISIBLE] = before
+        yield slot
 
 
 def _first_free(places: list[Slot], stack: ExitStack, say) -> Slot:

@@ -9,13 +9,13 @@ from pathlib import Path
 from typing import Any
 
 _LONGEST = 2_000  # characters of a message; what it quotes may be a whole file
+_SHORT = reprlib.Repr()
+_SHORT.maxlevel, _SHORT.maxstring, _SHORT.maxother = 3, 300, 300
+shown = _SHORT.repr  # `repr` that ends soon
 
 
 class UserError(Exception):
-    """A mistake that the user can mend: shown as one line, exit code 2, never a traceback.
-
-    Whatever the message quotes, it is one line of printable characters and of bounded length.
-    """
+    """A mistake that the user can mend: shown as one line, exit code 2, never a traceback."""
 
     def __init__(self, message: str):
         super().__init__(one_line(message))
@@ -23,10 +23,7 @@ class UserError(Exception):
 
 def one_line(text: str) -> str:
     r"""Line ends, control characters and undecodable bytes as \n, \x1b, \udcff; a long text cut."""
-    if len(text) > _LONGEST:
-        text = f"{text[:_LONGEST]} ..."
-    if text.isprintable():
-        return text
+    text = text if len(text) <= _LONGEST else f"{text[:_LONGEST]} ..."
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
@@ -37,27 +34,9 @@ def reason(error: BaseException) -> str:
     return one_line(said.splitlines()[0] if said else type(error).__name__)
 
 
-class _Short(reprlib.Repr):
-    """`repr` that ends soon, whatever it is given."""
-
-    def __init__(self):
-        super().__init__()
-        self.maxlevel, self.maxstring, self.maxother, self.maxlong = 3, 300, 300, 60
-
-    def repr_int(self, value: int, level: int) -> str:
-        try:
-            return super().repr_int(value, level)
-        except ValueError:  # Python prints no integer of more than 4,300 digits
-            return f"an integer of {value.bit_length()} bits"
-
-
-shown = _Short().repr
-
-
 def nearest(word: Any, known) -> str:
     """`; did you mean 'x'?` where a known word is close, else an empty string."""
-    word = word if isinstance(word, str) else shown(word)
-    close = difflib.get_close_matches(word[:200], [str(k) for k in known], n=1)
+    close = difflib.get_close_matches(str(word)[:200], [str(k) for k in known], n=1)
     return f"; did you mean {close[0]!r}?" if close else ""
 
 

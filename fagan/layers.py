@@ -11,6 +11,7 @@ outside (`models.alphas`, `branches`), never passed along with the features.
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.nn.utils import parametrize
 
 from fagan.attention import attend
 from fagan.spectral_norm import spectral_norm
@@ -40,8 +41,13 @@ class Gated(nn.Module):
             raise ValueError(f"alpha={mode!r} must be 'learned', 'frozen' or 'channel'")
 
     def _projected(self, x: Tensor) -> tuple[Tensor, ...]:
+        if x.dim() != 4:
+            shape, name = tuple(x.shape), type(self).__name__
+            raise ValueError(f"{name} takes (B, C, H, W), not {shape}; one image is x[None]")
         layers = self.query, self.key, self.value
-        return tuple(f(x) for f in layers) if self.exact else fused_projections(x, *layers)
+        if self.exact or not are_fusible(*layers):
+            return tuple(layer(x) for layer in layers)
+        return fused_projections(x, *layers)
 
     def _attend(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
         return attend(q, k, v, self.heads, "plain" if self.exact else None)  # (B, C, N)
@@ -222,6 +228,38 @@ class FullAttention2d(Gated):
         return alpha * attention + (1 - alpha) * convolution
 
 
+def are_fusible(*layers: nn.Module) -> bool:
+    """Whether the layers are plain convolutions of one geometry, so that one can stand for all.
+
+    Parametrized weights (PyTorch's spectral norm) count as plain. A wrapped layer (LoRA), one with
+    hooks (torch.nn.utils.spectral_norm and weight_norm make the weight in one) or with a forward of
+    its own does more than its weight says, and has to be called.
+    """
+    return all(map(_is_plain, layers)) and len({_geometry(layer) for layer in layers}) == 1
+
+
+def _is_plain(layer: nn.Module) -> bool:
+    kind = type(layer).__bases__[0] if parametrize.is_parametrized(layer) else type(layer)
+    hooks = (
+        layer._forward_hooks,
+        layer._forward_pre_hooks,
+        layer._backward_hooks,
+        layer._backward_pre_hooks,
+    )
+    return (
+        kind in (nn.Conv2d, nn.ConvTranspose2d)
+        and not any(hooks)
+        and "forward" not in vars(layer)
+        and layer.padding_mode == "zeros"
+        and layer.groups == 1
+    )
+
+
+def _geometry(layer: nn.Module) -> tuple:
+    shape = layer.kernel_size, layer.stride, layer.padding, layer.dilation, layer.output_padding
+    return layer.transposed, layer.in_channels, layer.bias is None, *shape
+
+
 def fused_projections(x: Tensor, *layers: nn.Module) -> tuple[Tensor, ...]:
     """Several convolutions of one input and one geometry, run as one; returns their outputs."""
     first = layers[0]
@@ -230,9 +268,10 @@ def fused_projections(x: Tensor, *layers: nn.Module) -> tuple[Tensor, ...]:
     weight = torch.cat(weights, dim=1 if transposed else 0)
     bias = None if first.bias is None else torch.cat([layer.bias for layer in layers])
     if transposed:
-        out = F.conv_transpose2d(x, weight, bias, first.stride, first.padding, first.output_padding)
+        geometry = first.stride, first.padding, first.output_padding, 1, first.dilation
+        out = F.conv_transpose2d(x, weight, bias, *geometry)
     else:
-        out = F.conv2d(x, weight, bias, first.stride, first.padding)
+        out = F.conv2d(x, weight, bias, first.stride, first.padding, first.dilation)
     return out.split([layer.out_channels for layer in layers], dim=1)
 
 

@@ -1,39 +1,33 @@
-"""One process at a time: locks that the system itself frees when their holder dies.
+"""One process at a time: filelock's locks, which the system frees when their holder dies.
 
-What counts is whether a process holds the lock file (flock), not whether it is there. So a file
-that a killed process left is no lock, no process number is mistaken for that of another process,
-and a clock that jumps changes nothing. On a network file system they reach across machines where it
-has flock (NFS since Linux 2.6.12, Lustre mounted with `flock`, CephFS, GPFS).
-
-`filelock`, which the suite has through torch, would do but for one thing: it empties the file when
-it tries, and the file is where the holder says who it is.
+Beside a lock NAME.lock its holder says in NAME.lock.json who it is. That file goes when the lock is
+let go; a killed process leaves it, but holds nothing: a look at it tries the lock itself. So no
+process number is mistaken for that of another process. The empty lock file stays, as removing it
+would part those who wait for it.
 """
 
+import errno
 import json
+import math
 import os
-import secrets
 import socket
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-try:
-    import fcntl
-except ImportError:  # Windows has no flock; there, two processes are not kept apart
-    fcntl = None
+from filelock import FileLock, Timeout
 
 _POLL = 0.2  # seconds between tries
+_NO_LOCKS = (errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP)  # a network file system without them
 
 
 @dataclass(frozen=True)
 class Holder:
-    """Who holds a lock; `token` is new at every taking."""
+    """Who holds a lock."""
 
     pid: int
     host: str
-    token: str
 
     def __str__(self) -> str:
         return f"process {self.pid} on {self.host}"
@@ -51,85 +45,53 @@ class Held(Exception):
 def lock(
     path: Path, timeout: float = 1.0, waiting: Callable[[Holder | None], None] | None = None
 ) -> Iterator[Holder]:
-    """Hold the lock of a file; yields this process as its holder. The file goes with the lock.
+    """Hold the lock of a file; yields this process as its holder.
 
-    Waits up to `timeout` seconds (math.inf: until it is free; less than one meets readers, who look
-    at a lock by taking it for a moment) and tells `waiting` once who has it. Raises Held where it
-    is still taken then, OSError where the file cannot be made. Where the file system has no locks
-    the block runs without one.
+    Waits up to `timeout` seconds (math.inf: until it is free) and tells `waiting` once who has it.
+    Raises Held where it is still taken then, OSError where the file cannot be made. Where the file
+    system has no locks the block runs without one.
     """
-    me = Holder(os.getpid(), socket.gethostname(), secrets.token_hex(8))
     path.parent.mkdir(parents=True, exist_ok=True)
-    descriptor = _take(path, timeout, waiting)
+    me, note = Holder(os.getpid(), socket.gethostname()), _note(path)
+    file = _taken(path, timeout, waiting)
     try:
-        os.ftruncate(descriptor, 0)
-        os.pwrite(descriptor, json.dumps(asdict(me)).encode(), 0)
+        note.write_text(json.dumps(asdict(me)))
         yield me
     finally:
-        with suppress(OSError):
-            if _is(descriptor, path):  # not another's, made after somebody removed the folder
-                path.unlink()
-        os.close(descriptor)
+        with suppress(OSError):  # the folder may be gone, or its disk
+            note.unlink()
+        file.release()
 
 
-def _take(path: Path, timeout: float, waiting) -> int:
-    """An open descriptor of the file, locked."""
-    until, told = time.monotonic() + timeout, False
-    while True:
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
-        if _locked(descriptor, exclusive=True) is not False and _is(descriptor, path):
-            return descriptor
-        os.close(descriptor)
-        if time.monotonic() >= until:
-            raise Held(_read(path))
-        if waiting and not told and (now := holder(path)):
-            waiting(now)
-            told = True
-        time.sleep(_POLL)
-
-
-def _locked(descriptor: int, exclusive: bool) -> bool | None:
-    """Take the lock if it is free; None where the file system has no locks."""
-    if fcntl is None:
-        return None
+def _taken(path: Path, timeout: float, waiting) -> FileLock:
+    file = FileLock(path)
     try:
-        fcntl.flock(descriptor, (fcntl.LOCK_EX if exclusive else fcntl.LOCK_SH) | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    except OSError:  # ENOLCK, ENOTSUP
-        return None
-    return True
-
-
-def _is(descriptor: int, path: Path) -> bool:
-    """Whether the file is still the path's: its last holder removed it when it let go."""
-    try:
-        return os.path.samestat(os.fstat(descriptor), os.stat(path))
-    except FileNotFoundError:
-        return False
+        try:
+            file.acquire(timeout=0)
+        except Timeout:
+            if waiting:
+                waiting(holder(path))
+            file.acquire(timeout=-1 if timeout == math.inf else timeout, poll_interval=_POLL)
+    except Timeout:
+        raise Held(holder(path)) from None
+    except OSError as error:
+        if error.errno not in _NO_LOCKS:
+            raise
+    return file
 
 
 def holder(path: Path) -> Holder | None:
-    """Who holds the lock now, None where nobody does. Only reads.
-
-    Where the file system has no locks, who took it last and did not let go.
-    """
+    """Who holds the lock now, None where nobody does. Writes nothing."""
     try:
-        descriptor = os.open(path, os.O_RDONLY)
-    except OSError:
+        found = Holder(**json.loads(_note(path).read_text()))
+    except (OSError, ValueError, TypeError):  # none, or its holder is in the middle of writing it
         return None
     try:
-        # a shared lock for a moment: a process that wants the whole one just then tries again
-        taken = _locked(descriptor, exclusive=False)
-    finally:
-        os.close(descriptor)
-    if taken:
-        return None
-    return _read(path) or (None if taken is None else Holder(0, "an unknown host", ""))
+        with FileLock(path, timeout=0):
+            return None  # who wrote it was killed
+    except (Timeout, OSError):  # in a folder that this user may only read the note has to do
+        return found
 
 
-def _read(path: Path) -> Holder | None:
-    """What the last holder wrote of itself; it may be in the middle of writing."""
-    with suppress(OSError, ValueError, TypeError):
-        return Holder(**json.loads(path.read_text()))
-    return None
+def _note(path: Path) -> Path:
+    return path.with_name(f"{path.name}.json")

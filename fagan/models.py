@@ -16,7 +16,7 @@ from fagan.architectures import MATCHED, stages_of
 from fagan.config import RunConfig
 from fagan.errors import UserError
 from fagan.layers import FullAttention2d, Gated, SelfAttention2d
-from fagan.spectral_norm import spectral_norm
+from fagan.spectral_norm import left_out, spectral_norm
 
 
 class Generator(nn.Module):
@@ -202,5 +202,5 @@ def _matched_width(network: type[nn.Module], control: RunConfig, target: RunConf
 
 
 def _count(network: type[nn.Module], config: RunConfig, width: float) -> int:
-    with torch.device("meta"):
+    with torch.device("meta"), left_out():
         return parameters(network(config, width))

@@ -3,9 +3,14 @@
 Source of the second: attn_gan_pytorch 1.2.3, CustomLayers.SpectralNorm.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import torch
 from torch import Tensor, nn
 from torch.nn.utils import parametrizations, parametrize
+
+_left_out = False
 
 
 def spectral_norm(convolution: nn.Module, released: bool = False) -> nn.Module:
@@ -15,13 +20,27 @@ def spectral_norm(convolution: nn.Module, released: bool = False) -> nn.Module:
     gradient stays exact when a layer runs twice before one backward pass. `released=True` gives
     ReleasedSpectralNorm instead. Returns the layer.
     """
-    if convolution.weight.is_meta:
-        return convolution  # a network whose parameters are only counted
+    if _left_out:
+        return convolution
     if released:
         parametrization = ReleasedSpectralNorm(convolution.weight)
         parametrize.register_parametrization(convolution, "weight", parametrization)
         return convolution
     return parametrizations.spectral_norm(convolution)
+
+
+@contextmanager
+def left_out() -> Iterator[None]:
+    """Build networks without it: for counting parameters, of which it has none.
+
+    On the meta device PyTorch would import its symbolic shapes for it, six seconds.
+    """
+    global _left_out
+    before, _left_out = _left_out, True
+    try:
+        yield
+    finally:
+        _left_out = before
 
 
 class ReleasedSpectralNorm(nn.Module):

@@ -1,25 +1,30 @@
-"""Runs the graph of an ablation (workflow/Snakefile) and shows what it is doing.
+"""Starts the graph of an ablation (workflow/Snakefile), and ends it with all its processes.
 
-Snakemake decides what is left to do, by files; this module starts it, draws one line per active run
-from the records, and says at the end what became of each run and where to look.
+Snakemake decides by files what is left to do. It runs in a session of its own, so that one signal
+reaches every job, and holds the reading end of a pipe from the command that started it: however
+that command ends, Snakemake sees the pipe close and ends too. What it started ends with it: jobs
+are in its process group, kernels watch their parent. On a cluster the jobs are the scheduler's;
+Snakemake, interrupted, cancels them.
 """
 
 import os
+import signal
 import subprocess
 import sys
+import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from fagan import devices, locks, outcome, supervision
+from fagan import devices, locks, pages
 from fagan.ablations import planned
-from fagan.clusters import Profile, load_profile
-from fagan.config import UserError
 from fagan.environment import ROOT
+from fagan.errors import UserError, reason, unknown
 from fagan.records import (
     CHECKPOINTS,
-    ENDED,
     RESULTS,
     RUNNER_LOCK,
     TRAIN_LOCK,
@@ -30,16 +35,50 @@ from fagan.records import (
     run_folder,
     write_json,
 )
-from fagan.status import Progress, Watcher, duration, summary
 
 SNAKEFILE = ROOT / "workflow" / "Snakefile"
-REFRESH = 2.0  # seconds between looks at the records on a terminal
-REPORT_EVERY = 30.0  # seconds between lines where the output is no terminal
+PROFILES = ROOT / "workflow" / "profiles"
+LOG = "workflow.log"
+PATIENCE = 15.0  # seconds that an interrupted Snakemake may take to end
+INTERRUPTED = 130  # exit code of a command that Ctrl-C or a signal ended
+
+
+@dataclass(frozen=True)
+class Profile:
+    """A Snakemake profile: where the jobs run."""
+
+    folder: Path = PROFILES / "default"
+    is_local: bool = True  # no `executor`, so on this machine
+    gpus: int = 0  # that a run on a cluster is given, unless its device is the CPU
+
+
+HERE = Profile()
+
+
+def load_profile(name: str) -> Profile:
+    """A profile of workflow/profiles by its name, or a user's by the path of its folder.
+
+    Raises UserError where there is none, or where it is no mapping.
+    """
+    import yaml
+
+    known = sorted(path.parent.name for path in PROFILES.glob("*/config.yaml"))
+    folder = (PROFILES / name if name in known else Path(name).expanduser()).resolve()
+    try:
+        content = yaml.safe_load((folder / "config.yaml").read_text(encoding="utf-8")) or {}
+        gpus = int((content.get("config") or {}).get("gpus", 0))
+    except FileNotFoundError:
+        if "/" not in name:
+            raise unknown("profile", name, known) from None
+        raise UserError(f"PROFILE={name}: there is no {folder / 'config.yaml'}") from None
+    except (yaml.YAMLError, AttributeError, TypeError, ValueError) as error:
+        raise UserError(f"{folder / 'config.yaml'} is no profile: {reason(error)}") from error
+    return Profile(folder, content.get("executor", "local") == "local", gpus)
 
 
 def prepare(
     ablation: str, results: Path = RESULTS, download: bool = False, cores: int | None = None
-) -> dict:
+) -> dict[str, Any]:
     """Decode the data once, score real images against real ones, write reference.json.
 
     Raises UserError for data that is missing, empty or broken, before any run has begun.
@@ -51,9 +90,9 @@ def prepare(
     with threads(cores or available_cores()):
         train = data.load(config, "train", download=download)
         real = data.load(config, "reference", download=download)
-        for part in train, real:
-            if part.broken:
-                print(f"{part.name}: {len(part.broken)} broken images left out", file=sys.stderr)
+        for part in filter(lambda part: part.broken, (train, real)):
+            print(f"{part.name}: {len(part.broken)} broken images left out", file=sys.stderr)
+        evaluate.enough_images(train, real)
         extractor = evaluate.lite0()
         reference = evaluate.reference(real, config.n_real, extractor)
         floors = {
@@ -78,14 +117,14 @@ def prepare(
 
 
 @contextmanager
-def alone(ablation: str, results: Path = RESULTS) -> Iterator[locks.Holder]:
+def alone(ablation: str, results: Path = RESULTS) -> Iterator[None]:
     """One command at a time plans and runs an ablation; UserError while another one is at it.
 
     `kill` and a closed terminal end the block as Ctrl-C does.
     """
     try:
-        with locks.lock(_lock(ablation, results)) as me, supervision.ends_by_signal():
-            yield me
+        with locks.lock(ablation_folder(ablation, results) / WORKFLOW_LOCK), _signals():
+            yield
     except locks.Held as error:
         raise UserError(
             f"{ablation} is being run already ({error}); `python -m fagan status {ablation}` shows "
@@ -93,101 +132,80 @@ def alone(ablation: str, results: Path = RESULTS) -> Iterator[locks.Holder]:
         ) from error
 
 
-def _lock(ablation: str, results: Path) -> Path:
-    return ablation_folder(ablation, results) / WORKFLOW_LOCK
-
-
 def run_graph(
-    me: locks.Holder,
     ablation: str,
     results: Path = RESULTS,
     cores: int | None = None,
     target: str = "all",
-    profile: Profile | None = None,
+    profile: Profile = HERE,
+    watch: Callable[[subprocess.Popen], Any] = subprocess.Popen.wait,
 ) -> int:
-    """Do what is left of an ablation; returns `outcome.conclude`'s exit code, or 130 of Ctrl-C.
+    """Do what is left of an ablation; Snakemake's exit code, or INTERRUPTED.
 
-    me: what `alone` gave. profile: where its jobs run; this machine if None.
+    `watch` is called while it runs, and returns when it has ended. What it says is in
+    results/<ablation>/workflow.log.
     """
-    profile = profile or load_profile()
-    # on a cluster the jobs are the scheduler's, and outlive the command that submitted them
-    following = supervision.follower(_lock(ablation, results), me) if profile.is_local else {}
-    environment = profile.environment | following
-    folder = ablation_folder(ablation, results)
-    log = folder / "workflow.log"
-    prepare_records(ablation, results)
-    with log.open("w", encoding="utf-8") as output:
-        with supervision.can_be_interrupted():
-            process = subprocess.Popen(
-                _command(ablation, results, cores, target, profile),
-                cwd=ROOT,
-                stdout=output,
-                stderr=subprocess.STDOUT,
-                # runs take the threads of their configuration; everything else shares the cores
-                env=os.environ | {"PYTHONUNBUFFERED": "1", "OMP_NUM_THREADS": "1"} | environment,
-                start_new_session=True,  # so that one signal reaches every job
-                preexec_fn=None if following else supervision.ends_with_its_parent,
-            )
+    tidy(ablation, results)
+    # without a user's own profile and the like; runs take the threads of their configuration
+    environment = {k: v for k, v in os.environ.items() if not k.startswith("SNAKEMAKE_")}
+    environment |= {"PYTHONUNBUFFERED": "1", "OMP_NUM_THREADS": "1"}
+    with (ablation_folder(ablation, results) / LOG).open("w", encoding="utf-8") as log:
+        process = subprocess.Popen(
+            _command(ablation, results, cores, target, profile),
+            cwd=ROOT,
+            stdin=subprocess.PIPE,  # closed when this process ends: see `follow`
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            env=environment,
+            start_new_session=True,
+        )
         try:
-            _watch(process, ablation, results)
+            watch(process)
+            return process.wait()
         except KeyboardInterrupt:
             print("\nstopping: the runs keep their last checkpoint", file=sys.stderr)
-            supervision.stop(process.pid)
-            process.wait()
-            outcome.conclude(1, ablation, results, log)
-            return 130
-        finally:  # where Snakemake was killed, its jobs are not
-            supervision.stop(process.pid)
-    return outcome.conclude(process.returncode, ablation, results, log)
+            return INTERRUPTED
+        finally:
+            _stop(process)
 
 
-def prepare_records(ablation: str, results: Path = RESULTS) -> None:
-    """Make what earlier tries left fit for the graph, which decides by files and their times.
+def follow(is_local: bool) -> None:
+    """In Snakemake's process: end, and on this machine the jobs too, when the command has ended."""
+    # which the `&` of a shell has ignored, and what it starts would ignore too
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
-    An error of an earlier try says nothing about this one. Metrics beside a checkpoint belong to a
-    run that was killed while its notebook drew its figures: it goes on from the last step. A time
-    in the future, of a clock that was set back, would have pages made again and again.
-    """
-    folder = ablation_folder(ablation, results)
-    for run_id in planned(ablation, results):
-        run = run_folder(ablation, run_id, results)
-        if run.exists():
-            with suppress(locks.Held):
-                _tidy(run)
-    for name in ("tables", "figures", "analysis", "report"):
-        _drop_parts(folder / name)
-    now = time.time()
-    for path in (
-        folder / "plan.json",
-        folder / "reference.json",
-        *folder.glob("runs/*/metrics.json"),
-        *folder.glob("analysis/*.html"),
-        *folder.glob("report/index.html"),
-    ):
-        if path.exists() and path.stat().st_mtime > now:
-            os.utime(path, (now, now))
+    def wait() -> None:
+        while os.read(0, 1):  # nothing is ever written
+            pass
+        if is_local:
+            os.killpg(os.getpgrp(), signal.SIGKILL)
+        os.kill(os.getpid(), signal.SIGINT)  # which has it cancel a cluster's jobs
+
+    threading.Thread(target=wait, name="follow", daemon=True).start()
 
 
-def _tidy(run: Path) -> None:
-    """Remove what killed processes left in a run's folder; raises Held if one is at it."""
-    # to take a lock removes its file in the end, that of a dead holder too
-    with locks.lock(run / RUNNER_LOCK), locks.lock(run / TRAIN_LOCK):
-        (run / "error.txt").unlink(missing_ok=True)
-        RunRecord(run).reopen()
-        _drop_parts(run)
+@contextmanager
+def _signals() -> Iterator[None]:
+    """`kill` and a closed terminal as Ctrl-C, but for what is ignored, as by `nohup`."""
+    kinds = [signal.SIGTERM, signal.SIGHUP]
+    kinds = [kind for kind in kinds if signal.getsignal(kind) != signal.SIG_IGN]
+    before = {kind: signal.signal(kind, signal.default_int_handler) for kind in kinds}
+    try:
+        yield
+    finally:
+        for kind, handler in before.items():
+            signal.signal(kind, handler)
 
 
-def _drop_parts(folder: Path) -> None:
-    """Remove what killed writers left of files that never became whole."""
-    for part in folder.rglob(".*.tmp"):
-        part.unlink(missing_ok=True)
-
-
-def available_cores() -> int:
-    """The cores that this process may use; macOS does not tell, so all of them there."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
+def _stop(process: subprocess.Popen) -> None:
+    """End Snakemake's process group by SIGINT, then by SIGKILL; a second Ctrl-C insists."""
+    with suppress(ProcessLookupError, PermissionError):
+        os.killpg(process.pid, signal.SIGINT)
+    with suppress(subprocess.TimeoutExpired, KeyboardInterrupt):
+        process.wait(PATIENCE)
+    with suppress(ProcessLookupError, PermissionError):  # of a Snakemake that was killed, its jobs
+        os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
 
 
 def _command(
@@ -198,91 +216,76 @@ def _command(
         cores = cores or available_cores()
         places = len(devices.slots())
         gpus, limits = min(1, places), [f"gpu={places}"] if places else []
+    start = (
+        "import sys; from snakemake.cli import main; from fagan.workflow import follow; "
+        f"sys.argv[0] = 'snakemake'; follow({profile.is_local}); main()"
+    )
     return [
-        sys.executable,
-        "-m",
-        "snakemake",
-        "--snakefile",
-        str(SNAKEFILE),
-        "--workflow-profile",
-        str(profile.folder),
-        *profile.options,
-        "--directory",
-        str(ROOT),
+        *(sys.executable, "-c", start),
+        *("--snakefile", str(SNAKEFILE), "--directory", str(ROOT)),
+        *("--workflow-profile", str(profile.folder)),
         *(["--cores", str(cores)] if cores else []),
         *(["--resources", *limits] if limits else []),
-        "--config",
-        f"ablation={ablation}",
-        f"results={os.path.abspath(results)}",
-        f"gpus={gpus}",
-        "--",
-        target,
+        *("--config", f"ablation={ablation}", f"results={os.path.abspath(results)}"),
+        *(f"gpus={gpus}", f"cores={cores or 1}", "--", target),
     ]
 
 
-def _watch(process: subprocess.Popen, ablation: str, results: Path) -> None:
-    from rich.console import Console
-    from rich.live import Live
+def tidy(ablation: str, results: Path = RESULTS) -> None:
+    """Make what earlier tries left fit for the graph, which decides by files and their times.
 
-    from fagan import dashboard
-
-    console, watcher = Console(highlight=False), Watcher(ablation, results)
-    began = time.monotonic()
-    if console.is_terminal:
-        with Live(console=console, auto_refresh=False, transient=True) as live:
-            while process.poll() is None:
-                runs = watcher.look()
-                note = f"  {duration(time.monotonic() - began)}{_after_the_runs(runs)}"
-                room = dashboard.room_of(console)
-                shown = dashboard.view(ablation, runs, console.width, room, note)
-                live.update(shown, refresh=True)
-                time.sleep(REFRESH)
-        return
-    said = 0.0
-    while process.poll() is None:
-        time.sleep(0.5)
-        if time.monotonic() - said >= REPORT_EVERY:
-            said = time.monotonic()
-            print("\n".join(_lines(watcher.look(), began)), flush=True)
+    An error of an earlier try says nothing about this one. Metrics beside a checkpoint belong to a
+    run that was killed while its notebook drew its figures: it goes on from the last step. Pages
+    that were left out are tried again. A time in the future, of a clock that was set back, would
+    have pages made again and again.
+    """
+    folder = ablation_folder(ablation, results)
+    for run in (folder / "runs").glob("*/"):
+        with suppress(locks.Held):
+            _tidy_run(run)
+    for name in ("tables", "figures", "analysis"):
+        _drop_parts(folder / name)
+    (folder / "log" / "analysis.log").unlink(missing_ok=True)
+    if not pages.whole(folder):
+        (folder / pages.PAGES).unlink(missing_ok=True)
+    now = time.time()
+    for pattern in ("*.json", "runs/*/metrics.json", "analysis/*"):
+        for path in folder.glob(pattern):
+            if path.stat().st_mtime > now:
+                os.utime(path, (now, now))
 
 
-def _after_the_runs(runs: list[Progress]) -> str:
-    ended = all(run.state in ENDED for run in runs)
-    return "  rendering the analysis" if ended else ""
+def _tidy_run(run: Path) -> None:
+    """Remove what killed processes left of a run; raises Held if one is at it."""
+    with locks.lock(run / RUNNER_LOCK), locks.lock(run / TRAIN_LOCK):
+        (run / "error.txt").unlink(missing_ok=True)
+        RunRecord(run).reopen()
+        _drop_parts(run)
 
 
-def _lines(runs: list[Progress], began: float) -> list[str]:
-    active = [f"  {run.line()}" for run in runs if run.state == "running"]
-    if not active and _after_the_runs(runs):
-        active = [_after_the_runs(runs)]
-    return [f"{duration(time.monotonic() - began)}  {summary(runs)}", *active]
+def _drop_parts(folder: Path) -> None:
+    for part in folder.rglob(".*.tmp"):  # what killed writers left
+        part.unlink(missing_ok=True)
+
+
+def available_cores() -> int:
+    """The cores that this process may use; macOS does not tell, so all of them there."""
+    return len(getattr(os, "sched_getaffinity", lambda _: range(os.cpu_count() or 1))(0))
 
 
 def is_complete(ablation: str, results: Path = RESULTS) -> bool:
     """Whether nothing is left: all runs have ended, all pages are newer than they and the plan."""
     folder = ablation_folder(ablation, results)
-    report = folder / "report" / "index.html"
-    if not report.exists():
-        return False
     runs = [run_folder(ablation, run_id, results) for run_id in planned(ablation, results)]
     if any((run / name).exists() for run in runs for name in CHECKPOINTS):
         return False
     try:
-        ends = [run / "metrics.json" for run in runs]
-        newest = max(path.stat().st_mtime for path in (folder / "plan.json", *ends))
+        sources = [folder / "plan.json", *(run / "metrics.json" for run in runs)]
+        newest = max(path.stat().st_mtime for path in sources)
+        made = (folder / pages.PAGES).stat().st_mtime
     except FileNotFoundError:
         return False
-    notebooks = (ROOT / "notebooks" / "analysis").glob("*.ipynb")
-    pages = [*(folder / "analysis" / f"{path.stem}.html" for path in notebooks), report]
-    return all(page.exists() and page.stat().st_mtime >= newest for page in pages)
-
-
-def find_celeba() -> Path | None:
-    """The root under which torchvision finds CelebA: $FAGAN_DATA or ./data."""
-    for root in (os.environ.get("FAGAN_DATA"), "data"):
-        if root and (Path(root) / "celeba" / "img_align_celeba").is_dir():
-            return Path(root)
-    return None
+    return pages.whole(folder) and made >= newest
 
 
 def choose_ablation(data_path: str | None) -> tuple[str, str]:
@@ -291,7 +294,8 @@ def choose_ablation(data_path: str | None) -> tuple[str, str]:
 
     if not torch.cuda.is_available():
         return "laptop", "no CUDA device: the laptop ablation (ABLATION=... chooses another)"
-    if data_path or find_celeba():
+    roots = (os.environ.get("FAGAN_DATA") or "data", "data")  # where torchvision finds CelebA
+    if data_path or any(Path(root, "celeba", "img_align_celeba").is_dir() for root in roots):
         return "celeba64", "CUDA and CelebA are here: the blog's own ablation"
     return "faces64", (
         "CUDA is here, CelebA is not: procedural faces at 64 pixels (for CelebA put "

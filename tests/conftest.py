@@ -1,74 +1,113 @@
-"""A synthetic ablation with its analyses executed and its report made, for several files."""
+"""A synthetic ablation: with two runs' weights, and analysed by small notebooks of every kind."""
 
-import shutil
+from pathlib import Path
+from types import SimpleNamespace
 
 import nbformat
 import pytest
-from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
-from package import open_gates
+from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 from records_factory import make_ablation
 
-from fagan import report
+from fagan import pages
 from fagan.config import RunConfig
-from fagan.models import build
-from fagan.records import read_json, write_json
-from fagan.train import save_weights
 
-PIXEL = (
-    "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk"
-    "+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
-)
+PARAMETERS = 'ablation = "laptop"  # which\nresults = "results"  # where'
+LOAD = """
+import os
+from IPython.display import display
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+from fagan import plots
+from fagan.environment import ROOT
+from fagan.records import load_runs
+plots.use_style()
+runs = load_runs(ablation, ROOT / results)
+"""
+FIGURE = """
+figure, ax = plt.subplots(figsize=(4, 2))
+ax.plot([1, 2, 3])
+plots.show(figure, "A line & <more>", runs.folder / "figures" / "line.svg")
+"""
+PHOTO = """
+figure, ax = plt.subplots(figsize=(2, 2))
+ax.imshow(np.zeros((8, 8, 3)))
+plots.show(figure, "A black square", photo=True)
+"""
+TABLE = "runs.runs[['run_id', 'seed', 'status']].set_index('run_id').head(3)"
+LISTING = """
+import itables
+itables.init_notebook_mode(all_interactive=False, connected=False)
+itables.show(runs.runs[["run_id", "seed", "fd_lite0"]], display_logo_when_loading=False)
+"""
+LIST = """
+from fagan.records import read_json
+print("known:", sorted(read_json(runs.folder / "analysis" / "pages.json")))
+"""
+
+
+def write_notebook(folder: Path, name: str, *cells: str, **metadata) -> None:
+    """A notebook of a title, the parameters, and cells of code ("tag: code" tags one)."""
+    made = [new_markdown_cell(f"# What of {name}?\n\nHow to read it.")]
+    made.append(new_code_cell(PARAMETERS, metadata={"tags": ["parameters"]}))
+    for source in cells:
+        tag, colon, rest = source.partition(": ")
+        tagged = colon and tag.isidentifier()
+        made.append(new_code_cell(rest if tagged else source))
+        made[-1].metadata["tags"] = [tag] if tagged else []
+    folder.mkdir(parents=True, exist_ok=True)
+    nbformat.write(new_notebook(cells=made, metadata=metadata), folder / f"{name}.ipynb")
+
+
+@pytest.fixture(scope="session")
+def analysed(tmp_path_factory):
+    """An ablation whose analysis had three faults: .results, .folder, .said (what was left out)."""
+    root = tmp_path_factory.mktemp("analysed")
+    results, notebooks = root / "a person's results", root / "notebooks"
+    folder = make_ablation(results, data_path=str(root / "private" / "photos.zip"))
+    (folder / "runs" / "fagan-seed0").mkdir(exist_ok=True)
+    write_notebook(notebooks, "index", LOAD, FIGURE, LIST, LISTING)
+    write_notebook(
+        notebooks,
+        "scores",
+        f"{LOAD}\nleft = 'a name of scores'",
+        FIGURE,
+        TABLE,
+        f"print({str(root)!r}, runs.folder, os.path.expanduser('~'))",
+        "finding: print('FOUND')",
+        findings="published/tiny",
+    )
+    write_notebook(notebooks, "samples", LOAD, PHOTO, "'left' in globals(), len(plt.get_fignums())")
+    write_notebook(notebooks, "alphas", f"{LOAD}\nplt.figure()\nlen(runs.missing)")
+    write_notebook(notebooks, "attention", "import os\nos._exit(9)")
+    write_notebook(
+        notebooks, "zebra", "from fagan.errors import UserError\nraise UserError('no weights')"
+    )
+    (notebooks / "reproduce.ipynb").write_text("{")
+    run = new_notebook(cells=[new_markdown_cell("# One run"), new_code_cell("train(config)")])
+    nbformat.write(run, folder / "runs" / "fagan-seed0" / "train.ipynb")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(pages, "ANALYSIS", notebooks)
+        said = pages.analyse("tiny", results)
+    return SimpleNamespace(results=results, folder=folder, said=said, notebooks=notebooks)
 
 
 @pytest.fixture(scope="session")
 def ablation(tmp_path_factory):
-    """Folder of a synthetic ablation with its analyses and its report made.
-
-    Two runs kept their weights, one its notebook, and of the published records beside it one score
-    is another.
-    """
-    results = tmp_path_factory.mktemp("machine") / "results"
-    private = str(results / "private" / "photos.zip")
-    folder = make_ablation(results, data_path=private, images=400, n_real=240)
+    """Folder of a synthetic ablation; sagan-seed0 and fagan-seed0 have networks with open gates."""
+    folder = make_ablation(tmp_path_factory.mktemp("machine") / "results", images=400, n_real=240)
     for arm in ("sagan", "fagan"):
         _keep_weights(folder / "runs" / f"{arm}-seed0", architecture=arm)
-    nbformat.write(_run_notebook(), folder / "runs" / "fagan-seed0" / "train.ipynb")
-    published = results / "published" / "tiny"
-    shutil.copytree(folder, published)
-    metrics = published / "runs" / "dcgan-seed1" / "metrics.json"
-    write_json(metrics, read_json(metrics) | {"fd_lite0": 95.0})
-    # the answers read what the receptive-field page writes
-    for notebook in sorted(report.analyses(), key=lambda name: name == "blog"):
-        report.analyse("tiny", notebook, results)
-    report.report("tiny", results)
     return folder
 
 
 def _keep_weights(folder, architecture):
+    from package import open_gates
+
+    from fagan.models import build
+    from fagan.train import save_weights
+
     config = RunConfig(architecture=architecture, resolution=32, width=0.25)
     for network, name in zip(build(config), ("generator", "discriminator"), strict=True):
         open_gates(network)
         save_weights(network, folder / f"{name}.safetensors")
-
-
-def _run_notebook():
-    """What a run leaves: a line, a message, a picture without a text alternative, a last value."""
-    outputs = [
-        new_output("stream", name="stdout", text="step 40/400  \x1b[1mfd_lite0\x1b[0m 90.0\n"),
-        new_output("stream", name="stderr", text="a message\n"),
-        new_output("display_data", {"image/png": PIXEL, "text/plain": "<Figure size 10x10>"}),
-        new_output("execute_result", {"text/html": TABLE}),
-    ]
-    return new_notebook(
-        cells=[
-            new_markdown_cell("# One run"),
-            new_code_cell("train(config)", outputs=outputs, execution_count=1),
-        ]
-    )
-
-
-# as pandas writes a frame
-TABLE = (
-    '<table border="1" class="dataframe"><thead><tr style="text-align: right;"><th></th>'
-    "<th>value</th></tr></thead><tbody><tr><th>a</th><td>last</td></tr></tbody></table>"
-)

@@ -3,8 +3,8 @@
 import torch
 from torch import nn
 
-from fagan.released import networks
 from fagan.config import RunConfig
+from fagan.released import networks
 
 
 def generator(architecture: str) -> nn.Module:

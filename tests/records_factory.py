@@ -7,6 +7,8 @@ The curves are closed forms plus seeded noise; the sample grids are random blobs
 """
 
 import math
+import os
+import time
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -14,7 +16,6 @@ from pathlib import Path
 import numpy as np
 
 from fagan.config import RunConfig
-from fagan.environment import ROOT
 from fagan.records import (
     SCHEMA,
     RunRecord,
@@ -29,6 +30,16 @@ ARMS = {
     "sagan": {"architecture": "sagan"},
     "fagan": {"architecture": "fagan"},
     "fagan-relativistic": {"architecture": "fagan", "loss": "relativistic-hinge"},
+}
+LABELS = {
+    "dcgan": "DCGAN",
+    "dcgan-wide": "DCGAN wide",
+    "sagan": "SAGAN",
+    "sagan-wide": "SAGAN wide",
+    "sagan-1": "SAGAN one-layer",
+    "fagan": "FAGAN",
+    "fagan-pure": "FAGAN pure",
+    "fagan-relativistic": "FAGAN relativistic",
 }
 LAYERS = {
     "sagan": (("self 16x16", "self 32x32"), ("self 8x8", "self 4x4")),
@@ -91,8 +102,12 @@ def make_ablation(
                     unfinished,
                     grids,
                 )
-    plan = {"schema": SCHEMA, "ablation": ablation, "title": "A synthetic ablation", "labels": {}}
-    write_json(folder / "plan.json", plan | {"baseline": "sagan", "runs": planned})
+    plan = {"schema": SCHEMA, "ablation": ablation, "title": "A synthetic ablation"}
+    plan |= {"baseline": "sagan", "runs": planned}
+    labels = {arm: label for arm, label in LABELS.items() if arm in arms}
+    write_json(
+        folder / "plan.json", plan | {"baseline": "sagan", "labels": labels, "runs": planned}
+    )
     reference = {
         "name": "faces",
         "split": "reference",
@@ -138,21 +153,24 @@ def _write_run(config, folder, diverged, unfinished, grids):
         row |= {"gradient_norm_d": 3 - done, "gradient_norm_g": 1 + done}
         if step % config.eval_every == 0:
             row |= _scores(final * 1.15 + 300 * math.exp(-5 * done), done, rng)
-        record.history(**row)
-        record.alpha(
+        record.append("history", [row])
+        gates = [
             {"step": step, "images_seen": images, "network": network, "layer": layer}
             | {"alpha": _alpha(config, network, drift, done)}
             | _instruments(layer, config.resolution, drift, done)
             for network, layer, drift in layers
-        )
+        ]
+        record.append("alpha", gates)
         if step % config.eval_every == 0:
-            record.spectral(
+            norms = [
                 {"step": step, "images_seen": images, "network": network, "layer": f"{layer}.query"}
                 | {"spectral_norm": 1 + done * abs(drift)}
                 for network, layer, drift in layers
-            )
+            ]
+            record.append("spectral", norms)
         speed = {"dcgan": 900, "sagan": 650}.get(kind.split("-")[0], 340)
-        record.timing(step=step, seconds=images / speed, images_per_second=speed + rng.normal(0, 5))
+        pace = {"seconds": images / speed, "images_per_second": speed + rng.normal(0, 5)}
+        record.append("timing", [{"step": step} | pace])
     for i in range(grids):
         step = round(last * i / max(1, grids - 1))
         _grid(rng, config.resolution, step / config.steps).save(
@@ -247,8 +265,11 @@ def _grid(rng, size, done):
     return Image.fromarray(np.concatenate(rows).clip(0, 255).astype(np.uint8))
 
 
-def make_pages(folder: Path) -> None:
-    """The pages of a finished ablation, newer than its records: as many as there are templates."""
-    for name in (path.stem for path in (ROOT / "notebooks" / "analysis").glob("*.ipynb")):
+def make_pages(folder: Path, later: float = 0) -> None:
+    """The pages of a finished ablation, newer than its records: as many as there are notebooks."""
+    from fagan import pages
+
+    for name in pages.notebooks():
         write_text(folder / "analysis" / f"{name}.html", "<p>a page</p>")
-    write_text(folder / "report" / "index.html", "<p>an answer</p>")
+    write_json(folder / pages.PAGES, dict.fromkeys(pages.notebooks()))
+    os.utime(folder / pages.PAGES, (time.time() + later,) * 2)

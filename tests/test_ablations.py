@@ -5,7 +5,7 @@ import pytest
 from fagan import ablations
 from fagan.config import UserError
 from fagan.models import build, parameters
-from fagan.records import read_json
+from fagan.records import read_json, write_json
 
 SHIPPED = tuple(sorted(path.stem for path in ablations.TABLES.glob("*.yaml")))
 
@@ -13,7 +13,7 @@ SHIPPED = tuple(sorted(path.stem for path in ablations.TABLES.glob("*.yaml")))
 @pytest.fixture
 def tables(tmp_path, monkeypatch):
     """A folder of tables under a root of its own; returns a writer."""
-    monkeypatch.setattr(ablations.files, "TABLES", tmp_path)
+    monkeypatch.setattr(ablations, "TABLES", tmp_path)
 
     def write(name, text):
         (tmp_path / f"{name}.yaml").write_text(text)
@@ -131,6 +131,14 @@ def test_a_table_extends_another(tables):
         ("title: t", "at least one arm"),
         ("arms: {a: 3}", "arm 'a' must be a mapping"),
         ("arms: {a: {}}\nlabels: {b: B}", "unknown arm 'b'"),
+        ("arms: {a: {}}\nlabels: {a: A, b: A}", "unknown arm 'b'"),
+        ("arms: {a: {}, b: {}}\nlabels: {a: b}", "two arms share the label 'b'"),
+        ("arms: {no: {}}", "arm False is no text to YAML; write it in quotes"),
+        ("arms: {a: {arm: b}}", "'arm' is no parameter here"),
+        ("arms: {../x: {}}\n", "a folder's name too"),
+        ("arms: [a]", "`arms` must be a mapping"),
+        ("arms: {a: {}}\nextends: [a]", "unknown ablation"),
+        ("arms: {a: {}}\ntitle: 2018-99-99", "a value that cannot be read"),
         ("arms: {a: {}}\nseeds: 0", "seeds=0"),
         ("arms: !!python/object/apply:os.system ['true']", "not valid YAML"),
     ],
@@ -138,7 +146,7 @@ def test_a_table_extends_another(tables):
 def test_wrong_tables_are_named(tables, text, match):
     tables("bad", text)
     with pytest.raises(UserError, match=match) as caught:
-        ablations.load_table("bad")
+        ablations.configs(ablations.load_table("bad"))
     assert "\n" not in str(caught.value)
 
 
@@ -146,3 +154,38 @@ def test_arms_that_cannot_be_compared_are_refused(tables):
     tables("bad", "arms: {a: {}, b: {resolution: 32}}")
     with pytest.raises(UserError, match="differ in resolution"):
         ablations.configs(ablations.load_table("bad"))
+
+
+@pytest.mark.parametrize(
+    "params,gpus,chosen",
+    [
+        ({}, None, "fp32"),
+        ({"precision": "bf16", "exact": True}, None, "bf16"),  # asked for: refused later
+        ({"precision": "auto", "exact": True}, 1, "fp32"),
+        ({"precision": "auto"}, 1, "bf16"),
+        ({"precision": "auto"}, 0, "fp32"),
+        ({"precision": "auto", "device": "cpu"}, 1, "fp32"),
+    ],
+)
+def test_the_precision_that_auto_means(params, gpus, chosen):
+    assert ablations.resolve_precision(params, gpus) == chosen
+
+
+@pytest.mark.parametrize("able", [False, True])
+def test_the_precision_of_this_processor(monkeypatch, able):
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    monkeypatch.setattr("torch.cpu._is_avx512_bf16_supported", lambda: able)
+    assert ablations.resolve_precision({"precision": "auto"}) == ("bf16" if able else "fp32")
+
+
+def test_a_damaged_plan_is_named(tmp_path):
+    table = ablations.load_table("smoke")
+    ablations.plan(table, ablations.configs(table), tmp_path)
+    path = tmp_path / "smoke" / "plan.json"
+    whole = read_json(path)
+    for runs in ([], {}, None, [1], [{"run_id": "x"}], [whole["runs"][0] | {"run_id": "../x"}]):
+        write_json(path, whole | {"runs": runs})
+        with pytest.raises(UserError, match=r"the plan of smoke .* is damaged"):
+            ablations.planned("smoke", tmp_path)
+    with pytest.raises(UserError, match=r"no plan for 'laptop' .*`make ablations ABLATION=laptop`"):
+        ablations.planned("laptop", tmp_path)

@@ -8,9 +8,8 @@ import shutil
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import expect, sync_playwright
-
 from fagan.report.pages import TEMPLATE
+from playwright.sync_api import expect, sync_playwright
 
 pytestmark = pytest.mark.slow
 

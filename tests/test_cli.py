@@ -1,13 +1,18 @@
 """What a user types, in a process of its own: one line and exit code 2 for a mistake."""
 
 import json
+import re
+import shlex
 import subprocess
 import sys
 
 import pytest
+import yaml
 from PIL import Image
 
+from fagan import ablations, workflow
 from fagan.environment import ROOT
+from fagan.errors import UserError
 
 
 def fagan(*arguments, results=None):
@@ -44,12 +49,19 @@ def empty_folder(tmp_path):
         (["plan", "smoke", "--data", "no/such/folder"], "DATA=no/such/folder does not exist"),
         (["run", "smoke", "fagan-seed0"], "no plan for 'smoke'"),
         (["status", "smoke"], "no plan for 'smoke'"),
-        (["report", "smoke"], "no runs under"),
+        (["analyse", "smoke"], "no runs under"),
+        (["publish", "smoke"], "no runs under"),
         (
             ["ablations", "smoke", "--profile", "slrum"],
             "unknown profile 'slrum'; did you mean 'slurm'",
         ),
-        (["analyse", "smoke", "comparisn"], "did you mean 'comparison'"),
+        (["ablations", "smoke", "--profile", "no/such"], "PROFILE=no/such: there is no"),
+        (["ablations", "--profile", "slurm"], "name it, as in ABLATION="),
+        (
+            ["ablations", "smoke", "--profile", "slurm", "--gpus", "0"],
+            "GPUS=0 names devices of this machine",
+        ),
+        (["ablations", "smoke", "--gpus", "0"], "GPUS=0 is asked for, but no NVIDIA device"),
     ],
 )
 def test_a_mistake_is_one_line_and_nothing_is_written(tmp_path, arguments, words):
@@ -58,6 +70,95 @@ def test_a_mistake_is_one_line_and_nothing_is_written(tmp_path, arguments, words
     assert words in done.stderr
     assert done.stderr.count("\n") == 1 and "Traceback" not in done.stderr
     assert list(tmp_path.iterdir()) == []
+
+
+def test_what_the_makefile_calls_is_there():
+    """Every target, and every command that it names."""
+    makefile = (ROOT / "Makefile").read_text()
+    help_ = subprocess.run(["make", "help"], cwd=ROOT, capture_output=True, text=True).stdout
+    for target in (
+        *("setup", "ablations", "analysis", "report", "publish", "bench", "status", "lab"),
+        *("layers", "test", "test-slurm", "lint", "clean"),
+    ):
+        assert f"make {target}" in help_ and target in makefile.split(".PHONY:")[1].split("\n")[0]
+    commands = set(
+        re.findall(r"-m fagan (\w+)", makefile + (ROOT / "workflow/Snakefile").read_text())
+    )
+    listed = fagan("--help").stdout
+    assert commands >= {"ablations", "analyse", "publish", "bench", "status"}
+    for name in {*commands, "plan", "prepare", "run", "evaluate", "sample", "parameters", "stale"}:
+        assert f" {name} " in listed, name
+
+
+def test_make_hands_on_what_a_user_says():
+    said = {
+        "ABLATION": "smoke",
+        "SEEDS": "0,1",
+        "STEPS": "9",
+        "DATA": "my photos & co",
+        "SET": "width=0.5 flip=true",
+        "DOWNLOAD": "1",
+        "CORES": "2",
+        "GPUS": "0,2",
+        "PROFILE": "slurm",
+    }
+    words = [f"{name}={value}" for name, value in said.items()]
+    done = subprocess.run(
+        ["make", "-n", "ablations", *words], cwd=ROOT, capture_output=True, text=True
+    )
+    line = done.stdout.replace("\\\n", " ")
+    found = shlex.split(line[line.index("-m fagan") :])[2:]
+    assert found == [
+        *("ablations", "smoke", "--seeds", "0,1", "--steps", "9", "--data", "my photos & co"),
+        *("--set", "width=0.5", "--set", "flip=true", "--download", "--cores", "2"),
+        *("--profile", "slurm", "--gpus", "0,2"),
+    ]
+
+
+@pytest.mark.parametrize(
+    "content,words",
+    [
+        ("executor: [", "is no profile"),
+        ("- executor", "is no profile"),
+        ("config: [gpus=1]", "is no profile"),
+        ("config: {gpus: one}", "is no profile"),
+    ],
+)
+def test_a_broken_profile_is_a_users_mistake(tmp_path, content, words):
+    (tmp_path / "config.yaml").write_text(content)
+    with pytest.raises(UserError, match=words):
+        workflow.load_profile(str(tmp_path))
+
+
+def test_profiles_keep_the_rules_of_the_graph(tmp_path):
+    assert workflow.load_profile("default") == workflow.Profile()
+    slurm = workflow.load_profile("slurm")
+    assert not slurm.is_local and slurm.gpus == 1
+    for path in workflow.PROFILES.glob("*/config.yaml"):
+        content = yaml.safe_load(path.read_text())
+        assert content["rerun-triggers"] == "mtime", "a comment must not cost GPU-days"
+        assert content["keep-going"] and content["ignore-incomplete"] and content["nolock"]
+    (tmp_path / "config.yaml").write_text("executor: slurm\nconfig: {gpus: 2}")
+    assert workflow.load_profile(str(tmp_path)) == workflow.Profile(tmp_path, False, 2)
+
+
+@pytest.mark.parametrize("here", [True, False])
+@pytest.mark.parametrize(
+    "params,gpus,chosen",
+    [
+        ({"precision": "auto"}, 1, "bf16"),
+        ({"precision": "auto"}, 0, "fp32"),
+        ({"precision": "auto", "device": "cpu"}, 1, "fp32"),
+        ({"precision": "auto", "exact": True}, 1, "fp32"),
+        ({"precision": "bf16"}, 0, "bf16"),
+    ],
+)
+def test_the_submitting_machine_does_not_choose_a_precision(
+    monkeypatch, here, params, gpus, chosen
+):
+    monkeypatch.setattr("torch.cuda.is_available", lambda: here)
+    monkeypatch.setattr("torch.cpu._is_avx512_bf16_supported", lambda: here)
+    assert ablations.resolve_precision(params, gpus) == chosen
 
 
 def test_wrong_usage_is_no_traceback():

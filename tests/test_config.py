@@ -1,5 +1,8 @@
 """The configuration: what it takes, what it refuses, and in which words."""
 
+import json
+
+import nbformat
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -12,7 +15,8 @@ from fagan.architectures import (
     parse_stages,
     stages_of,
 )
-from fagan.config import RunConfig
+from fagan.config import DEFAULTS, LOCAL, RunConfig, read_config
+from fagan.environment import ROOT
 from fagan.errors import UserError
 
 
@@ -45,6 +49,7 @@ def test_mistakes_are_named_with_the_remedy():
     refused("kernel_size=9 must be 1 to 7", kernel_size=9)
     refused("batch_size=1 leaves batch norm", batch_size=1)
     refused("a folder's name too", arm="../../etc")
+    refused("steps=10+ is beyond 4,611,686,018,427,387,904", steps=10**30)
     refused("data=folder needs its folder", data="folder")
     refused("takes no data_path", data="faces", data_path="photos")
 
@@ -111,3 +116,27 @@ def test_heads_that_divide_the_widths_are_taken(architecture):
     for network in build(RunConfig.from_params({"architecture": architecture, "heads": 2})):
         heads = {m.heads for m in network.modules() if hasattr(m, "heads")}
         assert 2 in heads and heads <= {1, 2}
+
+
+def test_the_training_notebook_shows_every_parameter_and_its_default():
+    notebook = nbformat.read(ROOT / "notebooks" / "train.ipynb", as_version=4)
+    cells = [c.source for c in notebook.cells if "parameters" in c.metadata.get("tags", [])]
+    shown: dict = {}
+    exec("\n".join(cells), {}, shown)
+    del shown["ablation"], shown["results"], shown["__annotations__"]
+    assert shown == DEFAULTS and list(shown) == list(DEFAULTS)
+
+
+def test_a_recorded_configuration_is_read_as_what_it_was(tmp_path):
+    config = RunConfig.from_params({"width": 0.5})
+    for text, match in (
+        ("{}", "no arm or seed"),
+        ('{"arm": "a", "seed": "one"}', "seed='one' must be a whole number"),
+        ('{"arm": "a", "seed": 0, "loss": "hing"}', "unknown loss 'hing'; did you mean 'hinge'"),
+    ):
+        (tmp_path / "config.json").write_text(text)
+        with pytest.raises(UserError, match=f"config.json is damaged .*{match}"):
+            read_config(tmp_path)
+    (tmp_path / "config.json").write_text(json.dumps(config.identity() | {"newer": [1]}))
+    assert read_config(tmp_path) == config.identity() | {"newer": [1]}
+    assert not LOCAL & config.identity().keys()

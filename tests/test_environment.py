@@ -7,7 +7,8 @@ import yaml
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-from fagan.environment import ROOT, describe, source_fingerprint
+from fagan import environment
+from fagan.environment import ROOT, describe, same_kind, source_fingerprint
 
 CONDA_NAMES = {"pytorch": "torch"}
 
@@ -66,3 +67,24 @@ def test_description_tells_versions_and_no_paths():
     assert str(ROOT) not in text
     assert describe()["versions"]["torch"]
     assert re.fullmatch("[0-9a-f]{12}", source_fingerprint())
+
+
+def test_the_fingerprint_covers_what_decides_numbers_and_nothing_else(tmp_path, monkeypatch):
+    files = ("fagan/losses.py", "fagan/train/steps.py", "fagan/plots.py", "notebooks/train.ipynb")
+    for name in files:
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text("")
+    monkeypatch.setattr(environment, "ROOT", tmp_path)
+    for name in files:
+        before = source_fingerprint()
+        (tmp_path / name).write_text("changed")
+        assert (source_fingerprint() == before) == (name == "fagan/plots.py"), name
+
+
+def test_what_another_machine_has_otherwise_is_named():
+    import torch
+
+    here = describe() | {"threads": torch.get_num_threads()}
+    assert same_kind(here) == () == same_kind({})
+    assert same_kind(here | {"threads": 99, "processor": "another"}) == ("processor", "threads")
+    assert same_kind(here | {"versions": {"torch": "0.4.1"}}) == ("torch",)

@@ -7,11 +7,11 @@ from torch import nn
 
 from fagan.architectures import ARCHITECTURES, MATCHED
 from fagan.config import RunConfig
-from fagan.convert import from_package, load_package_file, to_package
 from fagan.errors import UserError
 from fagan.layers import FullAttention2d, SelfAttention2d
 from fagan.losses import LOSSES
 from fagan.models import Generator, alphas, build, parameters
+from fagan.released import from_package, load_package_file, to_package
 
 
 def config(**params):
@@ -139,7 +139,7 @@ def test_converted_networks_compute_what_the_package_computes(architecture):
 
 
 def assert_same_gradients(ours, theirs):
-    from fagan.convert import _pairs
+    from fagan.released import _pairs
 
     mine, other = dict(ours.named_parameters()), dict(theirs.named_parameters())
     compared = 0

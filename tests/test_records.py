@@ -1,15 +1,27 @@
 """The run directory: atomic, truncated where a run resumes, refused where it is another's."""
 
+import csv
 import json
 
+import pandas as pd
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from records_factory import FINAL, make_ablation
 
-from fagan.config import RunConfig, UserError
+from fagan.config import RunConfig
+from fagan.environment import ROOT
+from fagan.errors import UserError
 from fagan.records import (
     ALPHA,
     HISTORY,
+    KEYS,
+    METRICS,
+    TABLES,
+    TEXTS,
     RunRecord,
     load_runs,
+    makers,
     read_json,
     refuse_other_config,
     write_json,
@@ -23,12 +35,13 @@ def record(tmp_path):
     record = RunRecord(tmp_path / "results" / "a" / "runs" / CONFIG.run_id)
     record.begin(CONFIG, {"commit": "c0"})
     for step in (0, 10, 20):
-        record.history(step=step, images_seen=step * 32, loss_d=0.1 + step)
-        record.alpha(
+        record.append("history", [{"step": step, "images_seen": step * 32, "loss_d": 0.1 + step}])
+        gates = [
             {"step": step, "images_seen": 0, "network": n, "layer": "full 4x4", "alpha": 0.5}
             for n in ("generator", "discriminator")
-        )
-        record.timing(step=step, seconds=step / 7, images_per_second=3.0)
+        ]
+        record.append("alpha", gates)
+        record.append("timing", [{"step": step, "seconds": step / 7, "images_per_second": 3.0}])
     return record
 
 
@@ -37,13 +50,25 @@ def test_columns_are_the_schema(record):
     assert (record.folder / "alpha.csv").read_text().splitlines()[0] == ",".join(ALPHA)
 
 
+def test_every_column_is_explained():
+    explained = (ROOT / "docs" / "records.md").read_text()
+    for column in {name for columns in TABLES.values() for name in columns}:
+        assert f"`{column}`" in explained, column
+
+
 def test_a_run_begun_under_another_schema_is_not_continued(record):
     env = read_json(record.folder / "env.json")
     write_json(record.folder / "env.json", env | {"schema": 1})
     before = (record.folder / "history.csv").read_text()
-    with pytest.raises(UserError, match="wrote schema 1, this one writes 2; delete the folder"):
+    with pytest.raises(UserError, match=r"begun with schema 1, now it is 2; .* delete the folder"):
         record.begin(CONFIG, {}, resumed=True, step=10)
     assert (record.folder / "history.csv").read_text() == before
+
+
+def test_a_run_goes_on_with_its_own_images_only(record):
+    record.begin(CONFIG, {"data_checksum": "one"})
+    with pytest.raises(UserError, match="begun with data_checksum one, now it is two"):
+        record.begin(CONFIG, {"data_checksum": "two"}, resumed=True)
 
 
 def test_records_of_the_first_schema_are_read_and_what_they_lack_is_missing(record):
@@ -52,7 +77,7 @@ def test_records_of_the_first_schema_are_read_and_what_they_lack_is_missing(reco
     write_json(record.folder / "env.json", env | {"schema": 1})
     alpha.write_text("step,images_seen,network,layer,alpha\n0,0,generator,full 4x4,0.5\n")
     runs = load_runs("a", results)
-    assert tuple(runs.alpha.columns[3:]) == ALPHA and runs.alpha["entropy"].isna().all()
+    assert list(runs.alpha) == [*KEYS, *ALPHA] and runs.alpha["entropy"].isna().all()
     assert runs.gates["alpha"].tolist() == [0.5] and runs.interventions.empty
 
 
@@ -74,13 +99,43 @@ def test_truncate_keeps_what_the_checkpoint_saw_and_drops_a_torn_line(record):
     assert len((record.folder / "alpha.csv").read_text().splitlines()) == 1 + 4
 
 
+@pytest.mark.parametrize("tail", ["10,1\n", "x" + "," * 14 + "\n", "10" + "," * 15 + "\n", "\0\0"])
+def test_truncate_drops_a_line_that_is_no_row(record, tail):
+    record.truncate(10)
+    whole = (record.folder / "history.csv").read_text()
+    (record.folder / "history.csv").write_text(whole + tail)
+    record.truncate(10)
+    assert (record.folder / "history.csv").read_text() == whole
+    (record.folder / "history.csv").write_text("step,ima")  # not even a header
+    record.truncate(10)
+    assert not (record.folder / "history.csv").exists()
+
+
 def test_a_fresh_start_leaves_nothing_of_the_old_run(record):
     record.finish("done", fd_lite0=1.0)
     (record.samples / "step_0000010.png").write_bytes(b"x")
     record.weights.write_bytes(b"x")
+    record.interventions([{"layer": "all"}])
     record.begin(CONFIG, {"commit": "c1"})
     left = sorted(p.relative_to(record.folder).as_posix() for p in record.folder.rglob("*"))
     assert left == ["config.json", "env.json", "samples"]
+
+
+def test_interventions_are_written_once(record):
+    for fd in (1.0, 2.0):
+        record.interventions([{"layer": "all", "fd": fd}])
+    assert load_runs("a", record.folder.parents[2]).interventions["fd"].tolist() == [2.0]
+
+
+def test_a_run_with_a_checkpoint_is_not_done(record):
+    record.finish("done", step=20)
+    record.reopen()
+    assert (record.folder / "metrics.json").exists()
+    record.checkpoints[1].write_bytes(b"x")
+    record.reopen()
+    assert not (record.folder / "metrics.json").exists()
+    record.drop_checkpoints()
+    assert not record.checkpoints[1].exists()
 
 
 def test_a_resumed_run_keeps_its_environment_and_says_with_what_it_went_on(record):
@@ -89,6 +144,10 @@ def test_a_resumed_run_keeps_its_environment_and_says_with_what_it_went_on(recor
     assert env["commit"] == "c0"
     assert [(again["commit"], again["step"]) for again in env["resumed"]] == [("c1", 10)]
     assert (record.folder / "history.csv").read_text().count("\n") == 3
+    plan = {"runs": [{"run_id": CONFIG.run_id, "config": {}}]}
+    write_json(record.folder.parents[1] / "plan.json", plan)
+    made = makers("a", record.folder.parents[2])
+    assert made["commit"].tolist() == ["c0", "c1"] and made["run_id"].nunique() == 1
 
 
 def test_another_configuration_is_refused_with_both_values(record):
@@ -113,20 +172,47 @@ def test_json_never_holds_nan_and_is_never_half_written(tmp_path):
 
 def test_runs_are_read_back_to_the_last_digit(record):
     value = 0.1 + 0.2
-    record.history(step=30, images_seen=960, loss_d=value)
+    record.append("history", [{"step": 30, "images_seen": 960, "loss_d": value}])
     record.finish("done", fd_lite0=value, step=30)
     runs = load_runs("a", record.folder.parents[2])
     assert runs.history["loss_d"].iloc[-1] == value
+    assert runs.history["step"].tolist() == [0, 10, 20, 30]
     assert runs.history["fd_lite0"].isna().all()
     row = runs.runs.iloc[0]
     assert (row["status"], row["fd_lite0"], row["arm"], row["seed"]) == ("done", value, "fagan", 0)
     assert set(runs.alpha["network"]) == {"generator", "discriminator"}
 
 
+def test_a_line_that_is_being_written_is_not_read(record):
+    with (record.folder / "history.csv").open("a") as file:
+        file.write("30,960,0.")
+    assert load_runs("a", record.folder.parents[2]).history["step"].tolist() == [0, 10, 20]
+
+
 def test_an_unfinished_run_is_unfinished_and_its_score_missing(record):
-    runs = load_runs("a", record.folder.parents[2]).runs
-    assert runs["status"].tolist() == ["unfinished"]
-    assert "fd_lite0" not in runs or runs["fd_lite0"].isna().all()
+    runs = load_runs("a", record.folder.parents[2])
+    assert runs.runs["status"].tolist() == ["unfinished"] and runs.finished.empty
+    assert set(METRICS) <= set(runs.runs) and not (runs.runs["fd_lite0"] < 1e9).any()
+
+
+def test_every_frame_has_the_arms_in_the_tables_order(tmp_path):
+    make_ablation(tmp_path, seeds=2, not_begun=("dcgan-seed0",), diverged=("sagan-seed1",))
+    runs = load_runs("tiny", tmp_path)
+    assert runs.arms == ("dcgan", "sagan", "fagan", "fagan-relativistic")
+    for name in ("runs", *TABLES):
+        frame = getattr(runs, name)
+        assert list(frame)[:4] == KEYS, name
+        assert list(frame["label"].cat.categories) == list(runs.labels.values())
+        assert frame["label"].cat.ordered and frame["label"].notna().all()
+        assert frame["arm"].map(runs.labels).eq(frame["label"].astype(str)).all()
+    assert runs.labels["fagan-relativistic"] == "FAGAN relativistic"
+    assert set(runs.finished["run_id"]) == set(runs.runs["run_id"]) - {
+        "sagan-seed1",
+        "fagan-relativistic-seed1",
+    }
+    assert runs.finished.set_index("run_id")["fd_lite0"]["fagan-seed0"] == FINAL["fagan"]
+    one = load_runs("tiny", tmp_path, "fagan-seed1")
+    assert one.arms == ("fagan",) and set(one.history["run_id"]) == {"fagan-seed1"}
 
 
 def test_other_schema_and_missing_results_are_refused(record, tmp_path):
@@ -136,3 +222,84 @@ def test_other_schema_and_missing_results_are_refused(record, tmp_path):
     write_json(record.folder / "env.json", {"schema": 99})
     with pytest.raises(UserError, match="records of schema 99"):
         load_runs("a", results)
+
+
+DAMAGE = {
+    "history.csv": "step,loss_d\n0,many\n",
+    "alpha.csv": "step,network\n0,generator,1,2,3\n4,5\n6,7,8,9,10,11,12\n",
+    "metrics.json": '{"status": "finished", "step": 3}',
+    "config.json": '{"arm": "fagan", "seed": 0, "width": "wide"}',
+    "env.json": "[]",
+}
+
+
+@pytest.mark.parametrize("name", DAMAGE)
+def test_a_damaged_file_is_named_in_one_line(record, name):
+    (record.folder / name).write_text(DAMAGE[name])
+    with pytest.raises(UserError, match=rf"\A[^\n]*{name} is damaged[^\n]*\Z"):
+        load_runs("a", record.folder.parents[2])
+
+
+CELLS = st.lists(
+    st.tuples(
+        st.sampled_from(sorted(TABLES)),
+        st.integers(0, 99),
+        st.integers(0, 14),
+        st.sampled_from(["", "NA", "nan", "NaN", "None"]),
+    ),
+    max_size=12,
+)
+
+
+@pytest.fixture(scope="module")
+def two_runs(tmp_path_factory):
+    arms = {"sagan": {"architecture": "sagan"}, "fagan": {"architecture": "fagan"}}
+    options = {"diverged": (), "unfinished": (), "not_begun": (), "grids": 0}
+    return make_ablation(
+        tmp_path_factory.mktemp("records"), arms=arms, seeds=1, steps=50, **options
+    )
+
+
+@settings(max_examples=60, deadline=None, derandomize=True, database=None)
+@given(cells=CELLS, empty=st.sampled_from([None, *sorted(TABLES)]), scored=st.booleans())
+def test_any_cell_may_be_missing(two_runs, cells, empty, scored):
+    """Frames compare, sort and group whatever is empty; what is missing is NaN and never pd.NA."""
+    run = two_runs / "runs" / "fagan-seed0"
+    before = {path: path.read_text() for path in (*run.glob("*.csv"), run / "metrics.json")}
+    try:
+        for name in TABLES:
+            _blank(run / f"{name}.csv", [c[1:] for c in cells if c[0] == name], name == empty)
+        if not scored:
+            values = dict.fromkeys(read_json(run / "metrics.json"))
+            write_json(run / "metrics.json", values | {"status": "done", "step": 50})
+        _compare(load_runs("tiny", two_runs.parent))
+    finally:
+        for path, text in before.items():
+            path.write_text(text)
+
+
+def _blank(path, cells, every):
+    """Write other texts into cells (row, column, text) of a table, or empty every cell."""
+    head, *rows = csv.reader(path.read_text().splitlines())
+    for row, column, text in cells:
+        if row < len(rows) and column < len(head):
+            rows[row][column] = text
+    rows = [[""] * len(head)] * len(rows) if every else rows
+    with path.open("w", newline="") as file:
+        csv.writer(file, lineterminator="\n").writerows([head, *rows])
+
+
+def _compare(runs):
+    for name in TABLES:
+        frame = getattr(runs, name)
+        for column in TABLES[name]:
+            missing = frame[column].isna()
+            assert not any(cell is pd.NA for cell in frame[column]), (name, column)
+            same = frame[column] == ("generator" if column in TEXTS else 0.5)
+            assert same.dtype == bool and not same[missing].any()
+            if column not in TEXTS:
+                assert not ((frame[column] > -1e300) & missing).any()
+        frame[frame[TABLES[name][0]] == frame[TABLES[name][0]].max()].sort_values("label")
+        frame.groupby("label", observed=True).mean(numeric_only=True)
+    assert not any(cell is pd.NA for cell in runs.runs.to_numpy().ravel())
+    assert len(runs.finished[runs.finished["fd_lite0"] > 0]) in (1, 2)

@@ -3,8 +3,10 @@
 import json
 
 import pytest
+from records_factory import make_ablation
 
 from fagan import runner, workflow
+from fagan.ablations import planned
 from fagan.config import RunConfig
 from fagan.errors import UserError
 
@@ -74,3 +76,21 @@ def test_the_machine_chooses_the_ablation(monkeypatch, tmp_path):
     assert workflow.choose_ablation("somewhere")[0] == "celeba64"
     (tmp_path / "data" / "celeba" / "img_align_celeba").mkdir(parents=True)
     assert workflow.choose_ablation(None)[0] == "celeba64"
+
+
+def test_the_drawing_cells_survive_a_run_without_gates_that_diverged_at_once(tmp_path, monkeypatch):
+    import IPython.display
+    import matplotlib
+
+    matplotlib.use("Agg")
+    shown = []
+    monkeypatch.setattr(IPython.display, "display", lambda data, **_: shown.append(data))
+    made = {"arms": {"dcgan": {"architecture": "dcgan"}}, "seeds": 1, "grids": 1, "images": 400}
+    make_ablation(tmp_path, **made, diverged=("dcgan-seed0",), unfinished=(), not_begun=())
+    config = next(iter(planned("tiny", tmp_path).values()))
+    space = {"config": config, "ablation_name": "tiny", "results_folder": tmp_path}
+    cells = ["".join(cell["source"]) for cell in CODE]
+    after = next(i for i, source in enumerate(cells) if "plots.use_style()" in source)
+    for source in cells[after:]:
+        exec(source, space)
+    assert [data["text/plain"].split()[0] for data in shown] == ["Learning", "The", "32"]

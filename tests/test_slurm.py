@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 import yaml
+from fagan.clusters import PROFILES
 from slurm_cluster import NODES, cluster, install, missing_programs, queue
 
-from fagan.clusters import PROFILES
 from fagan.environment import ROOT
 
 pytestmark = pytest.mark.slurm

@@ -5,11 +5,13 @@ from pathlib import Path
 
 import pytest
 
+from fagan.environment import DECIDING
+
 FAGAN = Path(__file__).parents[1] / "fagan"
 ORDER = (
     "errors files locks architectures config environment faces data attention spectral_norm layers "
     "models losses released records ablations evaluate interpret train statistics plots studies "
-    "devices runner pages workflow status cli __main__"
+    "scorecard devices runner pages workflow status cli __main__"
 ).split()
 READS_RECORDS_ONLY = {"statistics", "plots"}
 ALLOWED_THERE = {"errors", "files", "config", "records", *READS_RECORDS_ONLY}
@@ -37,6 +39,10 @@ def imported(path):
 
 def test_every_module_has_its_place():
     assert {home(path) for path in modules()} == set(ORDER)
+
+
+def test_the_fingerprint_covers_what_comes_before_the_analysis():
+    assert tuple(DECIDING) == tuple(ORDER[: ORDER.index("train") + 1])
 
 
 @pytest.mark.parametrize("path", modules(), ids=lambda p: p.relative_to(FAGAN).as_posix())

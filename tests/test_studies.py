@@ -1,25 +1,20 @@
-"""Studies of trained networks and scores: against slow ways, symmetries and known answers."""
+"""Studies of trained networks: against slow ways, symmetries and known answers."""
 
 import json
 import shutil
-from dataclasses import replace
 
 import numpy as np
 import package
-import pandas as pd
 import pytest
 import torch
 from records_factory import make_ablation
 
-from fagan import data, evaluate, studies
-from fagan.data import ImageSet
+from fagan import data, studies
 from fagan.interpret import gated_layers, record
 from fagan.layers import FullAttention2d, SelfAttention2d
 from fagan.models import build
 from fagan.records import load_runs
-from fagan.studies.interpolations import closed_path
-from fagan.studies.looks import flipped
-from fagan.studies.metrics import RealImages, _Remembering
+from fagan.studies import _flipped
 from fagan.train import save_weights
 
 ARMS = {
@@ -71,44 +66,43 @@ def real(runs):
 
 def test_networks_are_those_that_were_saved(runs, networks):
     assert list(networks) == ["dcgan", "fagan", "google", "concat", "closed"]
-    assert studies.without_weights(runs) == ["lost-seed0"]
     wanted = build(networks["fagan"].config)[1]
     package.open_gates(wanted)
     found = networks["fagan"].discriminator
     assert not found.training
     for name, tensor in wanted.state_dict().items():
         assert torch.equal(found.state_dict()[name], tensor), name
-    assert studies.networks(runs, seed=7) == [] == studies.without_weights(runs, seed=7)
+    assert studies.networks(runs, seed=7) == []
+    assert studies.load_networks(runs, "lost-seed0") is None
 
 
 def test_a_generator_alone_is_looked_into_alone(runs, real, tmp_path):
-    folder = tmp_path / "tiny"
-    shutil.copytree(runs.folder, folder)
-    (folder / "runs" / "fagan-seed0" / "discriminator.safetensors").unlink()
-    fewer = load_runs("tiny", tmp_path)
-    assert studies.without_weights(fewer) == ["fagan-seed0", "lost-seed0"]
-    found = [run for run in studies.networks(fewer) if run.arm == "fagan"]
+    shutil.copytree(runs.folder, tmp_path / "tiny")
+    (tmp_path / "tiny" / "runs" / "fagan-seed0" / "discriminator.safetensors").unlink()
+    found = [run for run in studies.networks(load_runs("tiny", tmp_path)) if run.arm == "fagan"]
     assert found[0].discriminator is None
     assert set(studies.attention_looks(found, real)["network"]) == {"generator"}
     assert studies.discriminator_fields(found, real).empty
     assert len(studies.generator_reach(found)) == 2 * 4
 
 
-def test_images_that_are_not_here_are_none_and_the_networks_are_read_all_the_same(runs, tmp_path):
-    folder = tmp_path / "tiny"
-    shutil.copytree(runs.folder, folder)
-    config = folder / "runs" / "fagan-seed0" / "config.json"
-    for path in folder.glob("runs/*/config.json"):
+def test_photographs_are_not_shown_and_those_elsewhere_not_missed(runs, tmp_path):
+    shutil.copytree(runs.folder, tmp_path / "tiny")
+    for path in tmp_path.glob("tiny/runs/*/config.json"):
         path.write_text(json.dumps(json.loads(path.read_text()) | {"data": "folder"}))
     moved = load_runs("tiny", tmp_path)
-    assert studies.some_real(moved, 4) is None and studies.real_images(moved) is None
-    assert len(studies.networks(moved)) == 5
-    looks = studies.attention_looks(studies.networks(moved), studies.some_drawn(moved, 4))
-    for _, own in looks.groupby("run_id"):  # no photograph is drawn: what the generator made is
-        assert set(own["network"]) == {"generator", "discriminator"}
-        first, *others = own["image"]
-        assert all((first == other).all() for other in others)
-    assert json.loads(config.read_text())["data"] == "folder"
+    own = studies.networks(moved)
+    assert studies.some_real(moved, 4) is None and len(own) == 5
+    assert studies.some_drawn(moved, 4) is None  # no photograph, and nobody who could draw
+    drawn = studies.some_drawn(moved, 4, own)
+    with torch.no_grad():
+        made = data.to_uint8(own[0].generator(own[0].latents(4)))
+    assert (drawn.int() - made.int()).abs().max() <= 1
+    looks = studies.attention_looks(own, drawn)
+    seen = looks[looks["network"] == "discriminator"]
+    assert set(seen["arm"]) == {"fagan", "google", "concat", "closed"}
+    expected = drawn[0].permute(1, 2, 0).numpy()
+    assert all((image == expected).all() for image in seen["image"])  # one image for all
 
 
 # Maps and signs
@@ -166,7 +160,7 @@ def test_flipping_turns_alpha_and_value_and_nothing_stays(options):
     alpha, x = layer.alpha, torch.randn(2, 4, 6, 6)
     with torch.no_grad():
         attention, convolution = layer.branches(x)
-        with flipped(layer):
+        with _flipped(layer):
             turned = layer(x)
         # without an activation the attention's sign cancels and only 1 - alpha has changed
         expected = alpha * attention + (1 + alpha) * convolution
@@ -178,7 +172,7 @@ def test_flipping_turns_alpha_and_value_and_nothing_stays(options):
 
 def test_flipping_a_frozen_gate_keeps_it_a_buffer():
     layer = SelfAttention2d(4, squeeze=2, alpha="frozen", alpha_init=0.5)
-    with flipped(layer):
+    with _flipped(layer):
         assert layer.alpha.item() == -0.5
     assert dict(layer.named_buffers())["alpha"].item() == 0.5
 
@@ -195,29 +189,6 @@ def test_an_arc_keeps_the_length_and_the_angle():
     # there is no arc between parallel latents, and none that is the shortest between opposite ones
     assert studies.slerp(start, 2 * start, 0.5) == pytest.approx(1.5 * start)
     assert studies.slerp(start, -start, 0.25) == pytest.approx(0.5 * start)
-
-
-def test_a_round_trip_passes_its_latents_and_closes():
-    latents = torch.randn(6, 16, generator=torch.Generator().manual_seed(0))
-    path = closed_path(latents, stops=3, between=4)  # two trips
-    assert path.shape == (12, 2, 16)
-    assert path[[0, 4, 8]].flatten(0, 1) == pytest.approx(latents, abs=1e-5)
-    steps = torch.cosine_similarity(path, path.roll(-1, dims=0), dim=-1).acos()
-    for leg in steps.split(4):  # equal angles
-        assert leg == pytest.approx(leg[:1].expand_as(leg), abs=1e-3)
-
-
-def test_interpolations_are_what_the_generator_draws_there(networks):
-    run = networks["fagan"]
-    frames = studies.interpolations([run], tracks=2, stops=2, between=3)
-    assert frames["frame"].tolist() == list(range(6)) and frames["done"].iloc[3] == 0.5
-    z = studies.slerp(run.latents(4)[2], run.latents(4)[0], 2 / 3)
-    with torch.no_grad():
-        made = data.to_uint8(run.generator(z[None]))[0].permute(1, 2, 0).int()
-    last = torch.from_numpy(frames["images"].iloc[5][0]).int()
-    assert (last - made).abs().max() <= 1
-    moved = np.abs(frames["images"].iloc[0].astype(float) - frames["images"].iloc[5]).mean()
-    assert frames["change"].iloc[0] == pytest.approx(moved, rel=1e-5)
 
 
 # Fields
@@ -280,149 +251,11 @@ def test_a_generated_pixel_comes_from_few_cells_unless_it_attends(networks):
     assert fagan["outside"].iloc[-1] == 0  # after the last attention layer
 
 
-# The scores under test
-
-
-@pytest.fixture(scope="module")
-def sides(runs):
-    return studies.real_images(runs)
-
-
-@pytest.fixture(scope="module")
-def worse(sides):
-    return studies.degradations(sides, n=120, draws=3)
-
-
-def test_both_sides_are_the_ablations_and_share_no_image(sides):
-    assert (len(sides.scored), len(sides.reference)) == (300, 300)
-    seen = {image.numpy().tobytes() for image in sides.reference.images}
-    assert not any(image.numpy().tobytes() in seen for image in sides.scored.images)
-
-
-def test_a_small_folder_is_cut_in_halves(runs, monkeypatch):
-    """Where the reference is taken from the training images, as data.load says by `split`."""
-    images = torch.arange(41).view(-1, 1, 1, 1).expand(-1, 3, 32, 32).to(torch.uint8)
-    whole = ImageSet(images, "own", "train", "abc")
-    monkeypatch.setattr(data, "load", lambda config, split: whole)
-    halves = studies.real_images(runs)
-    values = [set(side.images[:, 0, 0, 0].tolist()) for side in (halves.scored, halves.reference)]
-    assert not values[0] & values[1] and len(values[0] | values[1]) == 41
-    # features are kept on disk under the checksum
-    assert len({halves.scored.checksum, halves.reference.checksum, "abc"}) == 3
-
-
-def test_degradations_rise_above_the_floor(worse):
-    floor = worse[worse["kind"] == "none"]
-    assert len(floor) == 3 and floor["fd_lite0"].nunique() == 3
-    assert (worse["n_fake"] == 120).all() and (worse["n_real"] == 300).all()
-    last = worse.groupby("kind")[["fd_lite0", "recall", "coverage", "coherence_eyes"]].last()
-    for kind in ("blur", "noise", "contamination", "mode collapse"):
-        assert last.loc[kind, "fd_lite0"] > 1.5 * floor["fd_lite0"].max(), kind
-    assert last.loc["mode collapse", "recall"] < 0.1 < 0.8 < floor["recall"].min()
-    assert last.loc["broken ties", "coherence_eyes"] < 0.3 < 0.9 < floor["coherence_eyes"].min()
-    assert last.loc["broken ties", "fd_lite0"] < 1.2 * floor["fd_lite0"].max()
-    assert worse.loc[worse["kind"] == "blur", "level"].tolist() == [0.5, 1, 2]  # pixels of 32
-    assert worse.loc[worse["kind"] == "mode collapse", "level"].tolist() == [60, 24, 6, 1]
-
-
-def test_degradations_are_the_same_again_and_other_data_has_no_ties(sides, worse):
-    named = ImageSet(sides.reference.images, "own", "held-out", "other")
-    again = studies.degradations(RealImages(sides.scored, named), n=120, draws=1)
-    assert not any(name.startswith(("coherence", "signal")) for name in again)
-    assert "broken ties" not in set(again["kind"])
-    columns = ["fd_lite0", "kid_lite0", "precision", "coverage"]
-    same = worse[worse["kind"].isin(["blur", "noise", "mode collapse"])][columns]
-    theirs = again[again["kind"].isin(["blur", "noise", "mode collapse"])][columns]
-    assert same.to_numpy() == pytest.approx(theirs.to_numpy())
-
-
-def test_features_of_an_image_are_computed_once(sides):
-    remembering, plain = _Remembering(), evaluate.lite0()
-    images = sides.scored.images[[0, 1, 0, 2]]
-    seen = []
-    remembering.extractor = lambda new: (seen.append(len(new)), plain(new))[1]
-    first, second = remembering(images), remembering(images.flip(0))
-    assert seen == [3]
-    assert torch.equal(first.flip(0), second)
-    assert first == pytest.approx(plain(images), rel=1e-4, abs=1e-4)
-
-
-def test_the_floor_falls_and_the_line_is_the_least_squares_one(sides):
-    curve = studies.floor_curve(sides)
-    assert curve["n"].tolist() == [50, 100, 200, 300]
-    assert curve["fd"].is_monotonic_decreasing
-    lines = studies.extrapolations(sides)
-    assert lines["images"].unique().tolist() == ["real images", "10 % of another kind"]
-    for _, own in lines.groupby("images"):
-        slope, value = np.polyfit(1 / own["n"], own["fd"], 1)
-        assert own["value"].iloc[0] == pytest.approx(value, rel=1e-6)
-        assert own["slope"].iloc[0] == pytest.approx(slope, rel=1e-6)
-    ends = lines.groupby("images")["fd"].last()
-    assert ends["10 % of another kind"] > ends["real images"]
-
-
-# What the released code's habits change
-
-
-def test_train_mode_changes_the_images_and_not_the_network(runs, networks):
-    run = networks["fagan"]
-    before = {name: tensor.clone() for name, tensor in run.generator.state_dict().items()}
-    own = replace(run, config=run.config.with_(n_intervene=60))
-    row = studies.train_mode_scores(runs, [own], batch=20).iloc[0]
-    assert row["n_fake"] == 60 and row["run_id"] == "fagan-seed0" and row["batch"] == 20
-    images = [
-        evaluate.sample(run.generator, 60, 128, studies.released.EVALUATION_SEED, 20, train_mode=m)
-        for m in (False, True)
-    ]
-    real = data.load(run.config, "reference")
-    reference = evaluate.reference(real, run.config.n_real, evaluate.lite0())
-    for made, name in zip(images, ("fd_eval", "fd_train"), strict=True):
-        found = evaluate.score(made, reference, evaluate.lite0(), kid=False)["fd_lite0"]
-        assert row[name] == pytest.approx(found, rel=1e-4)
-    assert row["fd_eval"] != pytest.approx(row["fd_train"], rel=1e-3)
-    after = run.generator.state_dict()
-    assert all(torch.equal(before[name], after[name]) for name in before)
-    assert not run.generator.training
-
-
-def test_an_image_of_train_mode_depends_on_its_neighbours(networks):
-    generator = networks["fagan"].generator
-    whole, parts = (
-        evaluate.sample(generator, 8, 128, 0, batch, train_mode=True) for batch in (8, 4)
-    )
-    assert (whole.int() - parts.int()).abs().max() > 1
-    whole, parts = (evaluate.sample(generator, 8, 128, 0, batch) for batch in (8, 4))
-    assert (whole.int() - parts.int()).abs().max() <= 1
-
-
-def test_the_released_norm_against_weights_whose_norms_are_known(networks):
-    run = networks["dcgan"]
-    generator = build(run.config)[0].eval()
-    layer = generator.stages[0][0]
-    inputs, outputs = layer.weight.shape[:2]
-    one = torch.zeros(layer.weight.shape)
-    one[:16, 0] = torch.eye(16).reshape(16, 4, 4)  # one output, sixteen orthogonal kernels
-    with torch.no_grad():
-        layer.parametrizations.weight.original.copy_(one)
-    table = studies.released_norms([replace(run, generator=generator)])
-    first = table.iloc[0]
-    # along the outputs it is one row of norm 4, along the inputs sixteen orthonormal ones
-    assert first["ratio"] == pytest.approx(1 / 4)
-    assert (first["inputs"], first["outputs"]) == (inputs, outputs)
-    assert len(table) == 3  # the output layer has no spectral norm
-    assert table["ratio"].gt(0).all()
-
-
-def test_nothing_to_study_gives_empty_frames(runs):
-    nothing = replace(runs, runs=runs.runs[runs.runs["arm"] == "lost"], arms=("lost",))
-    assert studies.networks(nothing) == []
+def test_nothing_to_study_gives_empty_frames_with_their_columns():
     for frame in (
         studies.attention_looks([], None),
-        studies.interpolations([]),
         studies.sign_flips([], None),
         studies.discriminator_fields([], None),
         studies.generator_reach([]),
-        studies.released_norms([]),
-        studies.train_mode_scores(nothing, []),
     ):
-        assert isinstance(frame, pd.DataFrame) and frame.empty and len(frame.columns) > 5
+        assert frame.empty and list(frame.columns[:3]) == ["run_id", "arm", "seed"]

@@ -3,8 +3,8 @@
     python tests/torture.py 20        # twenty kills
     python tests/torture.py 5 7       # five, drawn with seed 7
 
-A blow falls on one process of the tree (the command, the workflow, a shell, a runner, a kernel), on
-all of them, or is Ctrl-C. Afterwards no process of the ablation may be left. Whenever the ablation
+A blow falls on one process of the tree (the command, the workflow, a runner, a kernel), on all of
+them, or is Ctrl-C. Afterwards no process of the ablation may be left. Whenever the ablation
 has been finished between the blows, every file of it is held against the twin's, byte by byte, and
 it is begun anew.
 """
@@ -32,7 +32,8 @@ SETTINGS = {
     "n_fake": 128,
     "n_intervene": 64,
 }
-VICTIMS = ("command", "workflow", "shell", "runner", "kernel", "all", "ctrl-c")
+VICTIMS = ("command", "workflow", "runner", "kernel", "all", "ctrl-c")
+MARK = "FAGAN_TORTURE"  # in the environment of everything that works on a results folder
 CLOCKS = ("timing.csv", "run.log", "env.json", "train.ipynb")  # hold times, or say what happened
 GONE_WITHIN = 40.0  # seconds
 
@@ -41,8 +42,8 @@ import sys
 from pathlib import Path
 from fagan import workflow
 results = Path(sys.argv[1])
-with workflow.alone("smoke", results) as me:
-    sys.exit(workflow.run_graph(me, "smoke", results, cores=2, target="runs"))
+with workflow.alone("smoke", results):
+    sys.exit(workflow.run_graph("smoke", results, cores=2, target="runs"))
 """
 
 
@@ -62,27 +63,23 @@ def start(results: Path) -> subprocess.Popen:
         stderr=subprocess.STDOUT,
         text=True,
         start_new_session=True,
+        env=os.environ | {MARK: str(results)},
     )
 
 
 def tree(results: Path) -> dict[str, list[psutil.Process]]:
     """Every process that works on the results, by its part."""
-    parts: dict[str, list[psutil.Process]] = {name: [] for name in VICTIMS[:5]}
+    parts: dict[str, list[psutil.Process]] = {name: [] for name in VICTIMS[:4]}
     for process in psutil.process_iter():
         with suppress(psutil.Error):
-            line = process.cmdline()
-            if process.status() == psutil.STATUS_ZOMBIE or not line:
+            gone = process.status() == psutil.STATUS_ZOMBIE
+            if gone or process.environ().get(MARK) != str(results):
                 continue
-            said = " ".join(line)
-            if "ipykernel" in said:
-                # a kernel's command line names no folder; its parent's does, or did
-                if str(results) in process.environ().get("FAGAN_WORKFLOW", ""):
-                    parts["kernel"].append(process)
-            elif str(results) in said:
-                kinds = {"snakemake": "workflow", "bash": "shell", "sh": "shell"}
-                kind = "runner" if " run smoke " in said else "command"
-                kind = next((v for k, v in kinds.items() if k in line[0] or k in line[1:3]), kind)
-                parts[kind].append(process)
+            said = " ".join(process.cmdline())
+            marks = {"ipykernel": "kernel", "--snakefile": "workflow", " run smoke ": "runner"}
+            parts[next((part for mark, part in marks.items() if mark in said), "command")] += [
+                process
+            ]
     return parts
 
 
@@ -156,7 +153,7 @@ def torture(folder: Path, kills: int, seed: int = 0, steps: int = 60, say=print)
             except subprocess.TimeoutExpired:
                 hit = strike(victims[dealt], disturbed, random_)
                 dealt, struck = dealt + 1, True
-                partly = victims[dealt - 1] in ("shell", "runner", "kernel")
+                partly = victims[dealt - 1] in ("runner", "kernel")
                 if partly and random_.random() < 0.5:
                     time.sleep(random_.uniform(0, 3))
                     strike("command", disturbed, random_)  # a second blow while it reacts

@@ -21,7 +21,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from fagan.config import UserError
+from fagan.errors import UserError
 from fagan.files import given_path, replacing
 from fagan.locks import lock
 

@@ -5,14 +5,12 @@ import os
 import warnings
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from itertools import chain
 
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-from fagan.config import UserError
 from fagan.data.sources import Source
-from fagan.errors import one_line
+from fagan.errors import UserError, one_line
 from fagan.errors import reason as reason_of
 
 log = logging.getLogger(__name__)
@@ -21,8 +19,9 @@ log = logging.getLogger(__name__)
 VERSION = 1
 # More broken images than this share are a broken data set.
 _BROKEN_SHARE = 0.01
-# Images decoded between two writes, and by one thread in one go.
-_BLOCK, _CHUNK = 512, 16
+_BLOCK = 512  # images decoded between two writes
+# Grey levels of 255: a whole set with a mean beyond was hardly meant so.
+_NEARLY_BLACK, _NEARLY_WHITE = 8, 247
 
 
 def decoded(
@@ -32,33 +31,32 @@ def decoded(
 
     The order is a permutation of the sorted names with seed 0, the same on every machine and for
     every run: any beginning of it is a random sample of the source. Stops after `limit` images
-    (0 = all). Every broken image is logged; more than 1 % of them raise UserError at the end.
+    (0 = all). Every broken image is logged, a set that came out nearly black or white too; more
+    than 1 % of broken ones raise UserError at the end.
     """
     names = source.names
     order = np.random.default_rng(0).permutation(len(names)).tolist()
     reasons: dict[str, str] = {}
-    done = tried = 0
+    done = tried = brightness = 0
     log.info("decoding %d images to %d pixels, once", limit or len(names), resolution)
-
-    def attempt(chunk: list[int]) -> list[np.ndarray | str]:
-        return [_pixels_or_reason(source, index, resolution, crop) for index in chunk]
-
-    with ThreadPoolExecutor(_threads()) as pool:
+    # decoding lets other threads run, so all of the cores help
+    with ThreadPoolExecutor(min(16, os.cpu_count() or 1)) as pool, warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # PIL's, on what it reads all the same
         while tried < len(order) and (not limit or done < limit):
             size = min(_BLOCK, limit - done) if limit else _BLOCK
             block = order[tried : tried + size]
-            chunks = [block[i : i + _CHUNK] for i in range(0, len(block), _CHUNK)]
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")  # PIL's, on what it reads all the same
-                found = list(chain.from_iterable(pool.map(attempt, chunks)))
+            found = list(pool.map(lambda i: _pixels_or_reason(source, i, resolution, crop), block))
             images = [pixels for pixels in found if not isinstance(pixels, str)]
             failed = {names[i]: r for i, r in zip(block, found, strict=True) if isinstance(r, str)}
             tried += len(block)
             done += len(images)
+            brightness += sum(float(image.mean()) for image in images)
             reasons |= failed
             shape = (len(images), 3, resolution, resolution)
             yield np.array(images, np.uint8).reshape(shape), list(failed)
     _judge(source.name, reasons, tried)
+    if done and not _NEARLY_BLACK <= brightness / done <= _NEARLY_WHITE:
+        _tell_of_the_range(source, brightness / done)
 
 
 def _pixels_or_reason(source: Source, index: int, resolution: int, crop: str) -> np.ndarray | str:
@@ -76,7 +74,7 @@ def _pixels_or_reason(source: Source, index: int, resolution: int, crop: str) ->
 def _judge(name: str, reasons: dict[str, str], tried: int) -> None:
     """Log every broken image, or refuse the set when there are too many."""
     if len(reasons) > _BROKEN_SHARE * tried:
-        first = ", ".join(f"{image} ({reason})" for image, reason in list(reasons.items())[:3])
+        first = ", ".join(f"{one_line(n)} ({r})" for n, r in list(reasons.items())[:3])
         raise UserError(
             f"{len(reasons)} of {tried} images of {name!r} cannot be read, more than "
             f"{_BROKEN_SHARE:.0%}: {first}{', ...' if len(reasons) > 3 else ''}; "
@@ -86,11 +84,15 @@ def _judge(name: str, reasons: dict[str, str], tried: int) -> None:
         log.warning("left out a broken image: %s (%s)", one_line(image), reason)
 
 
-def _threads() -> int:
-    """Decoding lets other threads run, so all of the cores that this process may use help."""
-    if hasattr(os, "sched_getaffinity"):
-        return min(16, len(os.sched_getaffinity(0)))
-    return min(16, os.cpu_count() or 1)
+def _tell_of_the_range(source: Source, mean: float) -> None:
+    """12 bits in a 16-bit file, or counts in a 32-bit one, come out black without a word."""
+    image = source.image(0)
+    extrema = np.array(image.getextrema()).ravel()
+    log.warning(
+        "%s: the decoded images have a mean of %.1f of 255; %s holds values from %g to %g (mode "
+        "%s). If they were meant brighter, scale the files to their full range",
+        *(source.name, mean, one_line(source.names[0]), extrema.min(), extrema.max(), image.mode),
+    )
 
 
 def pixels(image: Image.Image, resolution: int, crop: str) -> np.ndarray:
@@ -98,7 +100,7 @@ def pixels(image: Image.Image, resolution: int, crop: str) -> np.ndarray:
 
     crop "center" cuts the largest central square, "none" squeezes the whole image into one.
     Resized by PIL's Lanczos: antialiased, in fixed-point arithmetic, so that every machine gets
-    the same pixels from the same decoder.
+    the same pixels from the same decoder. (ImageOps.fit cuts by fractions of a pixel.)
     """
     ImageOps.exif_transpose(image, in_place=True)
     image = to_rgb(image)

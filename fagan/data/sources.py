@@ -5,24 +5,23 @@ one by one. It knows nothing of sizes, caches and splits.
 """
 
 import hashlib
+import io
 import os
 import zipfile
-from collections.abc import Iterable, Sequence
-from functools import cached_property
-from itertools import pairwise
-from pathlib import Path
+from collections.abc import Iterable, Iterator, Sequence
+from functools import cache, cached_property
+from pathlib import Path, PurePosixPath
 from typing import Protocol
 
 from PIL import Image
 
-from fagan.config import UserError
-from fagan.data import files
-from fagan.errors import one_line, reason, shown
+from fagan.errors import UserError, one_line, reason
 from fagan.files import given_path
 
-# Photographs do not shrink in a zip. Deflate makes at most 1 byte of 1,032 and a bomb comes near to
-# it; a gigabyte unpacked takes no machine long.
-_ZIP_RATIO, _ZIP_BYTES, _ZIP_ENTRIES = 100, 2**30, 10_000_000
+_SUFFIXES = "avif bmp gif jfif jp2 jpe jpeg jpg pbm pgm png pnm ppm tga tif tiff webp"
+SUFFIXES = tuple(f".{suffix}" for suffix in _SUFFIXES.split())
+# What may hide behind such a name. PIL knows more; some of those start other programs (EPS).
+_FORMATS = {"AVIF", "BMP", "GIF", "JPEG", "JPEG2000", "MPO", "PNG", "PPM", "TGA", "TIFF", "WEBP"}
 
 
 class Source(Protocol):
@@ -39,27 +38,32 @@ class Source(Protocol):
 def open_source(path: str | Path) -> "Folder | Zip":
     """The folder or zip at a path; raises UserError if it is neither or holds no image."""
     path = given_path(path)
-    # os.path, since Path raises where a name is too long or leads in circles
+    # os.path, since Path raises where a name is too long
     if os.path.isdir(path):
         source = Folder(path)
     elif not os.path.exists(path):
         raise UserError(f"no folder or zip of images at {path}; set DATA=path/to/images")
-    elif os.path.isfile(path) and _is_zip(path):  # a pipe would be waited for
+    elif os.path.isfile(path) and zipfile.is_zipfile(path):
         source = Zip(path)
     else:
         raise UserError(f"{path} is no folder and not a readable zip; give a folder or a .zip file")
     if not source.names:
-        raise UserError(
-            f"no images in {path} (looked for {' '.join(files.SUFFIXES)}, at any depth)"
-        )
+        raise UserError(f"no images in {path} (looked for {' '.join(SUFFIXES)}, at any depth)")
     return source
 
 
-def _is_zip(path: Path) -> bool:
-    try:
-        return zipfile.is_zipfile(path)
-    except Exception:  # of a damaged one it lets struct's and others' errors through
-        return False
+def open_image(data: bytes) -> Image.Image:
+    """An image file's bytes -> the image, not yet decoded; its first bytes decide the format."""
+    if not data:
+        raise ValueError("an empty file")
+    return Image.open(io.BytesIO(data), formats=_formats())
+
+
+@cache
+def _formats() -> tuple[str, ...]:
+    """Those of _FORMATS that this build of PIL reads."""
+    Image.init()
+    return tuple(sorted(_FORMATS & set(Image.OPEN)))
 
 
 class Folder:
@@ -69,22 +73,25 @@ class Folder:
         self._path = path
         self.name = one_line(path.resolve().name)
         try:
-            self._files = sorted(files.Walk(path).images(path))
+            self.names = sorted(_images_below(path))
         except OSError as error:
             raise UserError(f"cannot list {error.filename}: {error.strerror}") from error
 
     @cached_property
-    def names(self) -> list[str]:
-        return [name for name, _, _ in self._files]
-
-    @cached_property
     def identity(self) -> str:
         """Of names, sizes and times of change: no pixel is read to know that the cache is good."""
-        return _digest(f"{name}\0{size}\0{time}" for name, size, time in self._files)
+        return _digest(f"{name}\0{self._stamp(name)}" for name in self.names)
+
+    def _stamp(self, name: str) -> str:
+        try:
+            status = os.stat(self._path / name)
+        except OSError:  # a dangling link: listed, so that it is named as broken
+            return "0\x000"
+        return f"{status.st_size}\0{status.st_mtime_ns}"
 
     def image(self, index: int) -> Image.Image:
         try:
-            return files.open_image(files.read(self._path / self.names[index]))
+            return open_image((self._path / self.names[index]).read_bytes())
         except FileNotFoundError:
             if not self._path.is_dir():
                 raise UserError(
@@ -93,12 +100,38 @@ class Folder:
             raise
 
 
-class Zip:
-    """The images in a zip file, read in memory: nothing is unpacked to disk.
+def _images_below(root: Path) -> Iterator[str]:
+    """Relative POSIX paths of the images below a folder; each folder once, whatever links there."""
 
-    Names in it are labels and never paths. Raises UserError for a zip that is damaged, or that
-    would unpack to far more than it is.
-    """
+    def stop(error: OSError):
+        raise error
+
+    seen = {os.path.realpath(root)}
+    for folder, folders, files in os.walk(root, followlinks=True, onerror=stop):
+        # a folder's own name before a link to it
+        folders.sort(key=lambda name: (os.path.islink(os.path.join(folder, name)), name))
+        places = {os.path.realpath(os.path.join(folder, name)): name for name in folders[::-1]}
+        folders[:] = [n for place, n in places.items() if place not in seen and not _hidden(n)]
+        seen.update(places)
+        for name in files:
+            path = Path(folder, name)
+            # a pipe has an image's name too, and would be waited for
+            if _wanted(name) and (path.is_symlink() or path.is_file()):
+                yield path.relative_to(root).as_posix()
+
+
+def _wanted(name: str) -> bool:
+    """Whether a relative POSIX path is a visible file with an image's suffix."""
+    path = PurePosixPath(name)
+    return path.suffix.lower() in SUFFIXES and not any(map(_hidden, path.parts))
+
+
+def _hidden(part: str) -> bool:
+    return part.startswith(".") or part == "__MACOSX"
+
+
+class Zip:
+    """The images in a zip file, read in memory: nothing is unpacked, names in it are labels."""
 
     def __init__(self, path: Path):
         self.name = one_line(path.stem)
@@ -108,11 +141,8 @@ class Zip:
             raise UserError(
                 f"{path} is not a readable zip ({reason(error)}); make it again"
             ) from error
-        _refuse_bombs(path, self._archive.infolist())
-        entries = (
-            e for e in self._archive.infolist() if not e.is_dir() and files.wanted(e.filename)
-        )
-        self._entries = sorted(entries, key=lambda entry: entry.filename)
+        found = (e for e in self._archive.infolist() if not e.is_dir() and _wanted(e.filename))
+        self._entries = sorted(found, key=lambda entry: entry.filename)
 
     @cached_property
     def names(self) -> list[str]:
@@ -124,35 +154,7 @@ class Zip:
         return _digest(f"{e.filename}\0{e.CRC}\0{e.file_size}" for e in self._entries)
 
     def image(self, index: int) -> Image.Image:
-        entry = self._entries[index]
-        if entry.file_size > files.FILE_BYTES:
-            raise ValueError(f"{entry.file_size:,} bytes unpacked, more than {files.FILE_BYTES:,}")
-        if entry.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
-            raise ValueError("its compression cannot be bounded; pack the zip with deflate")
-        with self._archive.open(entry) as file:
-            # asked for so many bytes, zipfile unpacks no more; asked for all, it would fill up to
-            # 2 GB before it believed the size that the directory states
-            return files.open_image(file.read(entry.file_size))
-
-
-def _refuse_bombs(path: Path, entries: list[zipfile.ZipInfo]) -> None:
-    """UserError where entries share bytes, are too many, or unpack to far more than they are."""
-    if len(entries) > _ZIP_ENTRIES:
-        raise UserError(f"{path} has {len(entries):,} entries, more than {_ZIP_ENTRIES:,}")
-    unpacked = sum(entry.file_size for entry in entries)
-    packed = sum(entry.compress_size for entry in entries)
-    if unpacked > max(_ZIP_BYTES, _ZIP_RATIO * packed):
-        raise UserError(
-            f"{path} would unpack to {unpacked:,} bytes, {unpacked / max(packed, 1):,.0f} times "
-            f"its size; more than {_ZIP_RATIO} times is no set of images: unpack it yourself"
-        )
-    placed = sorted(entries, key=lambda entry: entry.header_offset)
-    for one, other in pairwise(placed):
-        if one.header_offset + one.compress_size >= other.header_offset:
-            raise UserError(
-                f"{path}: the entries {shown(one.filename)} and {shown(other.filename)} share "
-                "bytes; pack the zip again"
-            )
+        return open_image(self._archive.read(self._entries[index]))
 
 
 class Cifar10:
@@ -198,8 +200,8 @@ class CelebA:
         return sorted(found.filename)
 
     def image(self, index: int) -> Image.Image:
-        folder = self._root / "celeba" / "img_align_celeba"
-        return files.open_image(files.read(folder / self.names[index]))
+        path = self._root / "celeba" / "img_align_celeba" / self.names[index]
+        return open_image(path.read_bytes())
 
 
 def _torchvision(title: str, otherwise: str, dataset: type, root: Path, download: bool, **part):

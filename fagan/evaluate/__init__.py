@@ -11,12 +11,11 @@
 | `memorisation_*`, `near_copies_*` | nearer to training images than unseen real images are |
 | `inception_score` | of Inception's logits; it knows no reference |
 
-`full_report` gives all of them in one row; `degradations` makes the images that a score must notice.
+`full_report` gives all of them in one row.
 Every Fréchet distance falls like 1/n, by an amount that depends on the model: read it beside its
 n_fake, n_real, split and floor (real images against real images).
 """  # noqa: E501  (a table's row is one line)
 
-from fagan.evaluate import degradations
 from fagan.evaluate.class_scores import inception_score, per_class_frechet
 from fagan.evaluate.distances import (
     NotFinite,
@@ -42,10 +41,9 @@ from fagan.evaluate.sample_size import (
     Extrapolation,
     extrapolated_frechet,
     fit_inverse_size,
-    floor_curve,
 )
 from fagan.evaluate.sampling import evaluating, sample
-from fagan.evaluate.scoring import floor, score
+from fagan.evaluate.scoring import enough_images, floor, score
 from fagan.evaluate.ties import coherence
 
 __all__ = [
@@ -56,12 +54,11 @@ __all__ = [
     "Reference",
     "Statistics",
     "coherence",
-    "degradations",
+    "enough_images",
     "evaluating",
     "extrapolated_frechet",
     "fit_inverse_size",
     "floor",
-    "floor_curve",
     "frechet_distance",
     "full_report",
     "inception",

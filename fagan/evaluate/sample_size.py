@@ -1,4 +1,4 @@
-"""What the number of images does to a Fréchet distance: the limit at infinitely many, the floor."""
+"""What the number of images does to a Fréchet distance: the limit at infinitely many."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from fagan.evaluate.distances import Statistics, frechet_distance, kernel_distance, statistics
+from fagan.evaluate.distances import Statistics, frechet_distance, statistics
 
 POINTS = 15
 
@@ -79,28 +79,6 @@ def fit_inverse_size(sizes: Sequence[int], distances: Sequence[float]) -> Extrap
         standard_error=float(line.intercept_stderr),
         points=tuple(points),
     )
-
-
-def floor_curve(
-    features_a: Tensor, features_b: Tensor, sizes: Sequence[int], *, generator: torch.Generator
-) -> list[dict[str, float]]:
-    """Real against real at each size: the distances of a perfect generator at n_fake = n_real = n.
-
-    features_a (N, D), features_b (M, D): of two disjoint sets of real images. sizes: in
-    2..min(N, M). Returns rows {n, fd, kid} in the order of sizes; n random images of each set, a
-    smaller choice within the larger, so that the curve shows n and not the luck of the draw. fd
-    falls about like 1/n towards 0, kid scatters around 0. `floor` is the floor for one score.
-    """
-    _check_sizes(sizes, min(len(features_a), len(features_b)))
-    order_a, order_b = (
-        torch.randperm(len(features), generator=generator) for features in (features_a, features_b)
-    )
-    rows = []
-    for n in sizes:
-        a, b = features_a[order_a[:n]], features_b[order_b[:n]]
-        kid, _ = kernel_distance(a, b, generator=generator)
-        rows.append({"n": n, "fd": frechet_distance(statistics(a), statistics(b)), "kid": kid})
-    return rows
 
 
 def _choice(n: int, size: int, generator: torch.Generator) -> Tensor:

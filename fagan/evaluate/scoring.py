@@ -4,6 +4,7 @@ import torch
 from torch import Tensor
 
 from fagan.data import ImageSet
+from fagan.errors import UserError
 from fagan.evaluate.distances import frechet_distance, kernel_distance, statistics
 from fagan.evaluate.features import Extractor
 from fagan.evaluate.references import Reference, choose
@@ -48,6 +49,23 @@ def score(
         "eval_seed": seed,
         "weights_sha256": extractor.weights_sha256,
     }
+
+
+LEAST = 2  # images a side: a covariance needs two
+
+
+def enough_images(train: ImageSet, real: ImageSet) -> None:
+    """UserError, with the number that works, where the scores of a run could not be computed.
+
+    To be asked before step 0: a run must not train to its end and fail there.
+    """
+    shared = real.split == train.split  # then the floor is between two halves of the training set
+    if len(train) < (2 * LEAST if shared else 1) or len(real) < LEAST:
+        raise UserError(
+            f"{train.name} gives {len(train)} images to train on and {len(real)} to score against; "
+            f"the least that can be scored are {2 * LEAST} images in all, and some thousands are "
+            "needed for a score that means something"
+        )
 
 
 def floor(train: ImageSet, ref: Reference, n: int, extractor: Extractor, seed: int = 0) -> dict:

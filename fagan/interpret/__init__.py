@@ -4,6 +4,7 @@
 |---|---|
 | where does a pixel look? | `record`, `map_at` |
 | how far, how sharply? | `attention_statistics` (`attention_distance`, `attention_entropy`) |
+| does it matter who asks? | `query_dependence` |
 | how much of the output is attention? | `branch_energies` |
 | would the samples miss it? | `force_alpha`, `swap_branches`, `interventions` |
 | how far does a unit reach? | `effective_receptive_field`, `theoretical_receptive_field` |
@@ -14,25 +15,38 @@ Layers are named by their label ("full 8x8", "self 16x16"), by their module's na
 none. The network may be in any mode, on any device, a generator or a discriminator.
 """
 
-from fagan.interpret.energies import BranchEnergies, branch_energies
+from fagan.interpret.branches import (
+    COLUMNS,
+    BranchEnergies,
+    branch_energies,
+    spectral_norms,
+    summary,
+)
 from fagan.interpret.fields import (
     effective_receptive_field,
     field_share,
     field_size,
+    stages,
     theoretical_receptive_field,
 )
-from fagan.interpret.interventions import force_alpha, interventions, swap_branches
-from fagan.interpret.layers import gated_layers
+from fagan.interpret.interventions import (
+    force_alpha,
+    interventions,
+    swap_branches,
+)
 from fagan.interpret.maps import (
     AttentionStatistics,
     attention_distance,
     attention_entropy,
     attention_statistics,
     map_at,
+    query_dependence,
 )
-from fagan.interpret.recording import Recorded, record
-from fagan.interpret.singular import spectral_norms
-from fagan.interpret.summary import COLUMNS, summary
+from fagan.interpret.recording import (
+    Recorded,
+    gated_layers,
+    record,
+)
 
 __all__ = [
     "COLUMNS",
@@ -50,8 +64,10 @@ __all__ = [
     "gated_layers",
     "interventions",
     "map_at",
+    "query_dependence",
     "record",
     "spectral_norms",
+    "stages",
     "summary",
     "swap_branches",
     "theoretical_receptive_field",

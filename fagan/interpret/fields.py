@@ -15,9 +15,9 @@ from copy import deepcopy
 import torch
 from torch import Tensor, nn
 
-from fagan.errors import UserError
+from fagan.errors import UserError, unknown
 from fagan.evaluate import evaluating
-from fagan.interpret.layers import find, gated_layers
+from fagan.interpret.recording import gated_layers
 from fagan.layers import FullAttention2d, Gated
 
 # A pixel belongs to the field where it has more than 1 - 95.45 % (two sigma of a Gaussian) of the
@@ -31,20 +31,18 @@ def effective_receptive_field(
     inputs: Tensor,
     *,
     source: str | None = None,
-    position: tuple[int, int] | None = None,
     draws: int = 4,
     seed: int = 0,
 ) -> Tensor:
-    """What one cell of a layer depends on: (R, R) over the input image, non-negative, sum 1.
+    """What a layer's middle cell depends on: (R, R) over the input image, non-negative, sum 1.
 
-    The gradient of the cell's channels, weighed by a random unit vector, with respect to each
-    pixel; its magnitudes summed over the pixel's channels, averaged over the inputs, each with
-    `draws` vectors of its own.
+    The gradient of the channels of cell (H // 2, W // 2), weighed by a random unit vector, with
+    respect to each pixel; its magnitudes summed over the pixel's channels, averaged over the
+    inputs, each with `draws` vectors of its own.
 
     layer, source: an attention layer's label or a module's name ("stages.0", "output").
     inputs: what the network takes: images (B, 3, R, R) or latents (B, latent_size).
     source: the map is over this earlier layer's output instead of the input image.
-    position: (row, column) on the layer's grid; (H // 2, W // 2) by default.
 
     In eval mode; modes, buffers and gradients are as before. NaN everywhere where no pixel has an
     influence. Raises UserError for an unknown layer, one without positions or one that the source
@@ -53,7 +51,7 @@ def effective_receptive_field(
     inputs = inputs.detach()
     generator = torch.Generator().manual_seed(seed)
     with evaluating(network), torch.enable_grad():
-        cell, start = _cell(network, layer, inputs, source, position)  # (B, C), (B, C', R, R)
+        cell, start = _cell(network, layer, inputs, source)  # (B, C), (B, C', R, R)
         influence = torch.zeros(start.shape[2:], dtype=torch.float64, device=start.device)
         for _ in range(draws):
             unit = torch.randn(cell.shape, generator=generator, dtype=torch.float64)
@@ -68,9 +66,8 @@ def theoretical_receptive_field(
     inputs: Tensor,
     *,
     source: str | None = None,
-    position: tuple[int, int] | None = None,
 ) -> int:
-    """Pixels a side of what one cell can depend on through the convolutions alone.
+    """Pixels a side of what the middle cell can depend on through the convolutions alone.
 
     Measured: in a float64 copy of the network every attention layer is its convolution path (a
     SelfAttention2d nothing), every weight positive and every bias 0, so that no influence cancels
@@ -82,7 +79,7 @@ def theoretical_receptive_field(
     copy = _convolution_path(network).to(inputs.device)
     inputs = torch.ones_like(inputs[:1], dtype=torch.float64)
     with torch.enable_grad():
-        cell, start = _cell(copy, layer, inputs, source, position)
+        cell, start = _cell(copy, layer, inputs, source)
         reached = _gradient(cell, start, torch.ones_like(cell), layer)[0].ne(0).any(0)  # (R, R)
     extents = []
     for axis in (0, 1):
@@ -107,14 +104,50 @@ def field_share(field: Tensor, threshold: float = THRESHOLD) -> float:
     return (field > threshold * field.max()).double().mean().item()
 
 
+def stages(network: nn.Module, inputs: Tensor) -> list[tuple[str, str, int]]:
+    """(name to ask for it by, label, cells a side) of every stage of a generator or discriminator
+    and of its output, in the order of the forward pass.
+
+    The label of an output that is no attention layer is "".
+    """
+    gates = {layer: label for label, layer in gated_layers(network).items()}
+    names = {stage: f"stages.{name}" for name, stage in network.stages.named_children()}
+    names[network.output] = "output"
+    found = []
+
+    def seen(module, _, output):
+        cells = output.shape[-1]
+        plain = "" if module is network.output else f"conv {cells}x{cells}"
+        found.append((gates.get(module, names[module]), gates.get(module, plain), cells))
+
+    handles = [module.register_forward_hook(seen) for module in names]
+    try:
+        with torch.no_grad(), evaluating(network):
+            network(inputs[:1])
+    finally:
+        for handle in handles:
+            handle.remove()
+    return found
+
+
+def _find(network: nn.Module, name: str) -> nn.Module:
+    """An attention layer by its label or any module by its name ("stages.1", "output")."""
+    modules = dict(network.named_modules())
+    del modules[""]  # the network itself
+    modules.update(gated_layers(network))
+    if name in modules:
+        return modules[name]
+    # the message lists what one would ask for, not each stage's convolution, norm and activation
+    raise unknown("layer", name, [key for key in modules if key.count(".") <= 1])
+
+
 def _cell(
     network: nn.Module,
     layer: str,
     inputs: Tensor,
     source: str | None,
-    position: tuple[int, int] | None,
 ) -> tuple[Tensor, Tensor]:
-    """One cell of the layer's output (B, C), and the leaf (B, C', R, R) that it depends on."""
+    """The middle cell of the layer's output (B, C), and the leaf (B, C', R, R) behind it."""
     start = inputs.clone().requires_grad_() if source is None else None
     output = None
 
@@ -130,8 +163,8 @@ def _cell(
     handles = []
     try:
         if source is not None:
-            handles.append(find(network, source).register_forward_hook(cut))
-        handles.append(find(network, layer).register_forward_hook(keep))
+            handles.append(_find(network, source).register_forward_hook(cut))
+        handles.append(_find(network, layer).register_forward_hook(keep))
         network(inputs if start is None else start)
     finally:
         for handle in handles:
@@ -141,10 +174,7 @@ def _cell(
         if tensor is None or tensor.dim() != 4:
             hint = "" if name else "; give source=, an earlier layer"
             raise UserError(f"{f'layer {name!r}' if name else 'the input'} has no positions{hint}")
-    row, column = position or (output.shape[2] // 2, output.shape[3] // 2)
-    if not (0 <= row < output.shape[2] and 0 <= column < output.shape[3]):
-        raise UserError(f"position {(row, column)} is outside the grid of layer {layer!r}")
-    return output[:, :, row, column], start
+    return output[:, :, output.shape[2] // 2, output.shape[3] // 2], start
 
 
 def _gradient(cell: Tensor, start: Tensor, weights: Tensor, layer: str) -> Tensor:

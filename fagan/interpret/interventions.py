@@ -2,46 +2,45 @@
 
 A context manager each; on exit, and on an exception too, the network holds its own tensors again,
 the very same objects, so neither an optimizer nor a graph waiting for its backward pass notices.
-Where an intervention has no meaning for a layer, asking for that layer is a UserError, and asking
-for all layers leaves it as it is.
+Layers for which an intervention has no meaning are left alone; asked for such a layer by name, it
+is a UserError.
 """
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 
 import torch
 from torch import Tensor, nn
 
-from fagan.errors import UserError
+from fagan.errors import UserError, unknown
 from fagan.evaluate import NotFinite, sample
-from fagan.interpret.layers import Choice, choose
+from fagan.interpret.recording import gated_layers
 from fagan.layers import FullAttention2d, Gated
 
 
 @contextmanager
-def force_alpha(network: nn.Module, value: float, layers: Choice = None) -> Iterator[None]:
-    """Every chosen layer's alpha is `value`: 0 leaves a FullAttention2d its convolution alone, 1
-    its attention alone; 0 takes a SelfAttention2d out.
+def force_alpha(network: nn.Module, value: float, layer: str | None = None) -> Iterator[None]:
+    """Alpha is `value` in one layer, by its label, or in all: 0 leaves a FullAttention2d its
+    convolution alone, 1 its attention alone; 0 takes a SelfAttention2d out.
 
     Layers with merge "concat" have no alpha.
     """
-    chosen = _able(network, layers, _has_alpha, "has no alpha: its branches are concatenated")
-    with _replacing(
-        [(layer, "alpha", torch.full_like(layer.alpha, value)) for layer in chosen.values()]
-    ):
+    chosen = _able(network, layer, _has_alpha, "has no alpha: its branches are concatenated")
+    with replacing([(gated, "alpha", torch.full_like(gated.alpha, value)) for gated in chosen]):
         yield
 
 
 @contextmanager
-def swap_branches(network: nn.Module, layers: Choice = None) -> Iterator[None]:
+def swap_branches(network: nn.Module, layer: str | None = None) -> Iterator[None]:
     """Attention takes the convolution's weight and the convolution the attention's.
 
     FullAttention2d: alpha becomes 1 - alpha; with merge "concat" the halves of the joining 1x1
     convolution change places. A SelfAttention2d has no second branch to swap with.
     """
-    chosen = _able(network, layers, _has_two_branches, "has one branch only: nothing to swap")
-    with _replacing([_swapped(layer) for layer in chosen.values()]):
+    chosen = _able(network, layer, _has_two_branches, "has one branch only: nothing to swap")
+    with replacing([_swapped(gated) for gated in chosen]):
         yield
 
 
@@ -52,16 +51,12 @@ def interventions(
     n: int,
     latent_size: int,
     seed: int,
-    values: Sequence[float] = (0.0, 1.0),
-    layers: Choice = None,
     batch: int = 64,
     device: str = "cpu",
 ) -> list[dict]:
     """Change in a score for each layer and for all at once, all from the same n latents.
 
     score: images, uint8 (n, 3, R, R) on the CPU -> float; a Fréchet distance, lower is better.
-    values: what alpha is forced to, one intervention each; the last is the swap.
-    layers: those taken one by one, and together as "all"; all attention layers by default.
 
     Returns rows {"layer", "intervention", "fd", "change"}. The first, ("all", "as trained"), is the
     network as it is; change = fd - its fd. Interventions: "alpha = 0", "alpha = 1", "swapped"; one
@@ -71,7 +66,6 @@ def interventions(
     no longer fits: a large change says that the layer is used, not that a network trained without
     it would be as much worse.
     """
-    chosen = choose(generator, layers)
 
     def scored() -> float:
         try:
@@ -79,26 +73,22 @@ def interventions(
         except NotFinite:
             return math.nan
 
-    kinds = [(f"alpha = {value:g}", _has_alpha, _forcing(value)) for value in values]
-    kinds.append(("swapped", _has_two_branches, swap_branches))
+    kinds = (
+        ("alpha = 0", _has_alpha, partial(force_alpha, generator, 0.0)),
+        ("alpha = 1", _has_alpha, partial(force_alpha, generator, 1.0)),
+        ("swapped", _has_two_branches, partial(swap_branches, generator)),
+    )
     trained = scored()
     found = [("all", "as trained", trained)]
     for name, able, intervene in kinds:
-        labels = [label for label, layer in chosen.items() if able(layer)]
-        touched = {label: [label] for label in labels}
-        if labels:
-            touched["all"] = labels
-        for row, touch in touched.items():
-            with intervene(generator, layers=touch):
-                found.append((row, name, scored()))
+        labels = [label for label, layer in gated_layers(generator).items() if able(layer)]
+        for label in [*labels, *(["all"] if labels else [])]:
+            with intervene(layer=None if label == "all" else label):
+                found.append((label, name, scored()))
     return [
         {"layer": layer, "intervention": name, "fd": fd, "change": fd - trained}
         for layer, name, fd in found
     ]
-
-
-def _forcing(value: float):
-    return lambda network, layers: force_alpha(network, value, layers)
 
 
 def _has_alpha(layer: Gated) -> bool:
@@ -110,13 +100,16 @@ def _has_two_branches(layer: Gated) -> bool:
 
 
 def _able(
-    network: nn.Module, layers: Choice, able: Callable[[Gated], bool], reason: str
-) -> dict[str, Gated]:
-    chosen = choose(network, layers)
-    for name, layer in chosen.items():
-        if layers is not None and not able(layer):
-            raise UserError(f"layer {name!r} {reason}")
-    return {name: layer for name, layer in chosen.items() if able(layer)}
+    network: nn.Module, name: str | None, able: Callable[[Gated], bool], reason: str
+) -> list[Gated]:
+    layers = gated_layers(network)
+    if name is None:
+        return [layer for layer in layers.values() if able(layer)]
+    if name not in layers:
+        raise unknown("layer", name, layers)
+    if not able(layers[name]):
+        raise UserError(f"layer {name!r} {reason}")
+    return [layers[name]]
 
 
 def _swapped(layer: FullAttention2d) -> tuple[nn.Module, str, Tensor]:
@@ -127,7 +120,7 @@ def _swapped(layer: FullAttention2d) -> tuple[nn.Module, str, Tensor]:
 
 
 @contextmanager
-def _replacing(replacements: list[tuple[nn.Module, str, Tensor]]) -> Iterator[None]:
+def replacing(replacements: list[tuple[nn.Module, str, Tensor]]) -> Iterator[None]:
     """Put other tensors in the place of parameters or buffers, and the old objects back."""
     before = [(module, name, getattr(module, name)) for module, name, _ in replacements]
     try:

@@ -102,6 +102,22 @@ def attention_statistics(
     )
 
 
+def query_dependence(recorded: Recorded, most: int = 64) -> float:
+    """How much a map depends on who asks: the mean total variation distance, in [0, 1], between the
+    maps of two different queries of one image and head.
+
+    0: every query looks at the same places. 1: no two queries share a key. most: at most about so
+    many of the positions are compared with each other, spread evenly. NaN with fewer than two.
+    """
+    queries = math.prod(recorded.grid)
+    # odd, as above
+    stride = 1 if queries <= most else -(-queries // most) | 1
+    maps = recorded.map_of(slice(None, None, stride))  # (B, heads, n, M)
+    n = maps.shape[2]
+    distances = torch.cdist(maps, maps, p=1) / 2  # (B, heads, n, n), 0 on the diagonal
+    return (distances.mean() * n / (n - 1)).item() if n > 1 else math.nan
+
+
 def cell_centres(grid: tuple[int, int], resolution: int) -> Tensor:
     """Centres (row, column) of a grid's cells in image pixels, (H * W, 2) in float64."""
     rows, columns = (

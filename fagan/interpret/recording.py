@@ -8,8 +8,23 @@ import torch
 from torch import Tensor, nn
 
 from fagan.attention import attention_map
-from fagan.interpret.layers import Choice, choose
 from fagan.layers import FullAttention2d, Gated
+
+
+def gated_layers(network: nn.Module) -> dict[str, Gated]:
+    """Every attention layer of a network, in the order of its modules.
+
+    Keys as in `models.alphas`: the layer's label ("full 8x8", "self 16x16") or, in a network of
+    your own, its name. The second of two equal labels goes by its name; a layer that is itself the
+    network by its class.
+    """
+    layers: dict[str, Gated] = {}
+    for name, module in network.named_modules():
+        if isinstance(module, Gated):
+            label = getattr(module, "label", None)
+            free = label is not None and label not in layers
+            layers[label if free else name or type(module).__name__] = module
+    return layers
 
 
 @dataclass(frozen=True)
@@ -62,24 +77,24 @@ class Recorded:
 
 
 @contextmanager
-def record(network: nn.Module, layers: Choice = None) -> Iterator[dict[str, list[Recorded]]]:
-    """Record the attention layers chosen by label (all, by default) while the context lasts.
+def record(network: nn.Module) -> Iterator[dict[str, list[Recorded]]]:
+    """Record every attention layer while the context lasts.
 
     Yields {layer: [one Recorded per forward pass, in order]}; it stays readable afterwards. The
     network computes the same bits as without: a layer's own projections and branches are kept as
     they pass by and nothing is computed twice, for reading a weight under spectral norm takes a
     step of its power iteration. Contexts may be nested; on exit, and on an exception too, every
-    layer is as it was. Raises UserError for an unknown layer.
+    layer is as it was.
     """
-    chosen = choose(network, layers)
-    records: dict[str, list[Recorded]] = {name: [] for name in chosen}
+    layers = gated_layers(network)
+    records: dict[str, list[Recorded]] = {name: [] for name in layers}
     before = [
         (layer, method, vars(layer).get(method))
-        for layer in chosen.values()
+        for layer in layers.values()
         for method in ("project", "branches")
     ]
     try:
-        for name, layer in chosen.items():
+        for name, layer in layers.items():
             _watch(layer, records[name])
         yield records
     finally:

@@ -75,7 +75,9 @@ def _train(config: RunConfig, device: torch.device, record: RunRecord, say) -> N
     if missing:
         say(f"{missing}; this run has fd_lite0 alone")
     with threads(config.threads), fast_matmul(config, device) as matmul:
-        images, scorer = data.load(config, "train"), Scorer(config, device)
+        images = data.load(config, "train")
+        evaluate.enough_images(images, data.load(config, "reference"))
+        scorer = Scorer(config, device)
         state = start(config, device)
         resumed = restore(state, record.checkpoints, say)
         made_with = _environment(config, device, images, scorer) | {"fp32_matmul": matmul}
@@ -126,7 +128,8 @@ def _loop(
             rate = (step - clock_step) * config.n_dis * config.batch_size / spent
             scores = scorer.track(state, record, say) if scored else {}
             _record(state, record, instruments, logged | scores)
-            record.timing(step=step, seconds=round(seconds, 3), images_per_second=round(rate, 2))
+            row = {"step": step, "seconds": round(seconds, 3), "images_per_second": round(rate, 2)}
+            record.append("timing", [row])
             clock, clock_step = time.perf_counter(), step
         if step % config.checkpoint_every == 0 or step == last:
             record.sync()
@@ -148,9 +151,9 @@ def _record(
     state: State, record: RunRecord, instruments: Instruments, values: dict[str, float]
 ) -> None:
     place = {"step": state.step, "images_seen": state.images_seen}
-    record.history(**place, **{k: v for k, v in values.items() if k in HISTORY})
-    record.alpha(instruments.gates())
-    record.spectral(instruments.spectral())
+    record.append("history", [place | {k: v for k, v in values.items() if k in HISTORY}])
+    record.append("alpha", instruments.gates())
+    record.append("spectral", instruments.spectral())
 
 
 def _seconds_before(record: RunRecord) -> float:

@@ -1,0 +1,302 @@
+"""The pages of an ablation: its analysis notebooks, executed and rendered; what is published.
+
+What fails costs its own page and no other: analysis/pages.json says what was left out and why.
+"""
+
+import re
+import shutil
+from collections.abc import Collection
+from functools import partial
+from pathlib import Path
+from traceback import format_exc
+from typing import Any
+
+from fagan.environment import ROOT
+from fagan.errors import UserError, one_line, reason, unknown
+from fagan.records import (
+    ENDED,
+    PUBLISHED,
+    RESULTS,
+    ablation_folder,
+    load_runs,
+    makers,
+    read_json,
+    write_json,
+    write_text,
+)
+from fagan.runner import PICTURES, execute_all, from_root, private, render, scrub
+
+ANALYSIS = ROOT / "notebooks" / "analysis"
+PAGES = "analysis/pages.json"  # of an ablation: {page: null, or {reason, log} if it was left out}
+FRONT = "index"
+# in reading order, with the words that lead there; any other notebook comes after them
+TITLES = {
+    FRONT: "Report",
+    "scores": "Scores",
+    "samples": "Samples",
+    "alphas": "Alphas",
+    "attention": "Attention",
+    "metrics": "Trust",
+    "receptive_field": "Receptive field",
+    "reproduce": "Reproduce",
+}
+UNRENDERED = "its page cannot be rendered"
+GUIDES = ("use_the_layers",)  # beside the analysis: they read no records, and are made when named
+
+
+def notebooks() -> list[str]:
+    """Names of the analysis notebooks, in reading order; the front page whatever there is."""
+    found = [FRONT, *sorted(path.stem for path in ANALYSIS.glob("*.ipynb"))]
+    return list(dict.fromkeys([*(name for name in TITLES if name in found), *found]))
+
+
+def left_out(folder: Path) -> dict[str, dict[str, str]]:
+    """{page: {reason, log}} of an ablation's pages that could not be made."""
+    return {name: why for name, why in (read_json(folder / PAGES) or {}).items() if why}
+
+
+def whole(folder: Path) -> bool:
+    """Whether every page of an ablation was made, and is there."""
+    pages = read_json(folder / PAGES) or {}
+    there = all((folder / "analysis" / f"{name}.html").exists() for name in notebooks())
+    return there and pages.keys() >= set(notebooks()) and not any(pages.values())
+
+
+def analyse(
+    ablation: str, results: Path = RESULTS, only: Collection[str] = (), workers: int = 1
+) -> dict[str, dict[str, str]]:
+    """Execute the notebooks, or `only` those named, and render them; what had to be left out.
+
+    Writes analysis/NAME.ipynb and .html, pages.json, and log/NAME.log of what failed; the notebooks
+    write tables/ and figures/. workers: notebooks at once. The front page comes last, as it lists
+    the others, and always: where its own notebook fails it holds their list alone.
+    """
+    load_runs(ablation, results)  # refuses an ablation that is not there
+    folder, names = ablation_folder(ablation, results), list(only) or notebooks()
+    for name in names:
+        if name not in (known := (*notebooks(), *GUIDES)):
+            raise unknown("notebook", name, known)
+    before = read_json(folder / PAGES) or {}
+    pages = {name: why for name, why in before.items() if only or name in GUIDES}
+    books, site = {}, ablation.removeprefix(f"{PUBLISHED}/")
+    for some in ([n for n in names if n != FRONT], [n for n in names if n == FRONT]):
+        new, faults = execute_all({n: partial(_book, n, ablation, results) for n in some}, workers)
+        pages |= _kept(folder, some, new, faults, _private(folder, results))
+        books |= new
+        write_json(folder / PAGES, pages)
+    for notebook in folder.glob("runs/*/train.ipynb"):
+        _render_run(notebook, site)
+    for name in sorted(names, key=FRONT.__eq__):  # last, with what could not be rendered
+        _render(folder, name, books.get(name), pages, site)
+    write_json(folder / PAGES, pages)
+    return left_out(folder)
+
+
+def _book(name: str, ablation: str, results: Path) -> Any:
+    """A notebook as it is to be executed: with its parameters, findings only where they hold."""
+    from papermill.iorw import load_notebook_node
+    from papermill.parameterize import parameterize_notebook
+
+    home = ANALYSIS.parent if name in GUIDES else ANALYSIS
+    book = load_notebook_node(str(home / f"{name}.ipynb"))
+    if book.metadata.get("findings") != ablation:
+        book.cells = [c for c in book.cells if "finding" not in c.metadata.get("tags", [])]
+    if name in GUIDES:
+        return book
+    values = {"ablation": ablation, "results": from_root(results)}
+    return parameterize_notebook(book, values, kernel_name="python3", language="python")
+
+
+def _kept(
+    folder: Path, names: list[str], books: dict, faults: dict, hidden: dict[str, str]
+) -> dict[str, dict[str, str] | None]:
+    """Write executed notebooks without this machine's paths; {name: null or {reason, log}}."""
+    import nbformat
+
+    for name, book in books.items():
+        books[name] = scrub(book, hidden)
+        slim = nbformat.writes(_slim(books[name])) + "\n"
+        write_text(folder / "analysis" / f"{name}.ipynb", slim)
+    return {name: _noted(folder, name, *scrub(faults.get(name, []), hidden)) for name in names}
+
+
+def _private(folder: Path, results: Path) -> dict[str, str]:
+    runs = (read_json(folder / "plan.json") or {}).get("runs", [])
+    return private(results, [run["config"].get("data_path", "") for run in runs])
+
+
+def _noted(folder: Path, name: str, why: str = "", log: str = "") -> dict[str, str] | None:
+    """What pages.json says of a page; the log is written, or removed where there is no fault."""
+    path = folder / "log" / f"{name}.log"
+    if not why:
+        path.unlink(missing_ok=True)
+        return None
+    write_text(path, re.sub(r"\x1b\[[\d;]*m", "", log) + "\n")
+    return {"reason": one_line(why), "log": f"log/{name}.log"}
+
+
+def _slim(value: Any) -> Any:
+    """A notebook, or a part of it, for a code host: of a figure its PNG, and no script."""
+    if isinstance(value, list):
+        return [_slim(inner) for inner in value]
+    if not isinstance(value, dict):
+        return value
+    gone = {"image/svg+xml"} if value.keys() & set(PICTURES) else set()
+    gone |= {"text/html"} if "<script" in value.get("text/html", "") else set()
+    return type(value)({key: _slim(inner) for key, inner in value.items() if key not in gone})
+
+
+def _render(folder: Path, name: str, book: Any, pages: dict[str, Any], site: str) -> None:
+    """Write a page; of one that cannot be rendered, and of a front page that failed, its title."""
+    from nbformat.v4 import new_markdown_cell, new_notebook
+
+    path = folder / "analysis" / f"{name}.html"
+    if pages[name] is None:
+        try:
+            missing = _missing(pages, late=True) if name == FRONT else ()
+            return write_text(path, render(book, site, _links(pages, name), missing))
+        except Exception as error:  # the other pages can be rendered
+            pages[name] = _noted(folder, name, f"{UNRENDERED}: {reason(error)}", format_exc())
+    elif name != FRONT:
+        return path.unlink(missing_ok=True)
+    book = new_notebook(cells=[new_markdown_cell(f"# {title(name)}")])
+    write_text(path, render(book, site, _links(pages, name), _missing(pages, late=False)))
+
+
+def _render_run(notebook: Path, site: str) -> None:
+    """The page of a run's own notebook, beside it; a fault is the run's own to show."""
+    import nbformat
+
+    page = notebook.with_suffix(".html")
+    if page.exists() and page.stat().st_mtime >= notebook.stat().st_mtime:
+        return
+    links = [{"text": title(FRONT), "href": f"../../analysis/{FRONT}.html"}]
+    try:
+        write_text(page, render(nbformat.read(notebook, as_version=4), site, links))
+    except Exception as error:
+        print(f"{page} cannot be rendered: {reason(error)}")
+
+
+def title(name: str) -> str:
+    return TITLES.get(name, name.replace("_", " ").capitalize())
+
+
+def _links(pages: dict[str, Any], current: str) -> list[dict[str, Any]]:
+    """The navigation: the front page, and every page that was made."""
+    names = [n for n in (*TITLES, *pages) if n == FRONT or pages.get(n, "") is None]
+    return [
+        {"text": title(name), "href": f"{name}.html", "current": name == current}
+        for name in dict.fromkeys(names)
+    ]
+
+
+def _missing(pages: dict[str, Any], late: bool) -> list[dict[str, str]]:
+    """The pages left out; late: only those that the front page's own list cannot know of yet."""
+    faults = {name: why for name, why in pages.items() if why}
+    faults = {n: why for n, why in faults.items() if not late or UNRENDERED in why["reason"]}
+    return [{"text": title(name), **why} for name, why in faults.items()]
+
+
+def bench(results: Path = RESULTS, **parameters: Any) -> Path:
+    """Execute notebooks/speed.ipynb into results/bench; its page. Raises UserError if it fails."""
+    from papermill.iorw import load_notebook_node
+    from papermill.parameterize import parameterize_notebook
+
+    def book() -> Any:
+        found = load_notebook_node(str(ANALYSIS.parent / "speed.ipynb"))
+        values = parameters | {"results": from_root(results)}
+        return parameterize_notebook(found, values, kernel_name="python3", language="python")
+
+    page = Path(results) / "bench" / "speed.html"
+    books, faults = execute_all({"speed": book}, 1)
+    for why, log in faults.values():
+        write_text(page.with_suffix(".log"), log)
+        raise UserError(f"notebooks/speed.ipynb failed: {why}; see {page.with_suffix('.log')}")
+    write_text(page, render(scrub(books["speed"], private(results, [])), "bench"))
+    return page
+
+
+def publish(
+    ablation: str, results: Path = RESULTS, weights: Collection[str] = (), workers: int = 1
+) -> Path:
+    """Copy the records of a finished ablation to results/published/, and make its pages there.
+
+    weights: the runs whose networks stay there; while the pages are made they have all. Of a run's
+    samples the last grid stays, its notebook does not go along: it shows training images. Raises
+    UserError, with what was published before in its place, where a run has not ended, the runs were
+    made by different code or from an uncommitted tree, a page was left out, shows a photograph, or
+    holds a path of this machine.
+    """
+    source, name = ablation_folder(ablation, results), f"{PUBLISHED}/{ablation}"
+    runs = _worth_citing(ablation, results)
+    for run_id in weights:
+        if run_id not in set(runs["run_id"]):
+            raise unknown("run", run_id, runs["run_id"].tolist())
+    target = ablation_folder(name, results)
+    stage = target.with_name(f".{ablation}.part")
+    new = ablation_folder(name, stage)
+    shutil.rmtree(stage, ignore_errors=True)
+    try:
+        hidden = shutil.ignore_patterns(
+            ".*", "train.*", "run.*", "*.pt", "*.lock*", "log", "analysis"
+        )
+        shutil.copytree(source, new, ignore=hidden)
+        plan = read_json(source / "plan.json")
+        for run in plan["runs"]:
+            run["config"].pop("data_path", None)
+        write_json(new / "plan.json", plan)
+        faults = analyse(name, stage, workers=workers)
+        if faults:
+            page, why = next(iter(faults.items()))
+            raise UserError(f"page {page} cannot be made from what is published: {why['reason']}")
+        for run in (new / "runs").iterdir():
+            for grid in sorted((run / "samples").glob("*.png"))[:-1]:
+                grid.unlink()
+            for network in run.glob("*.safetensors"):
+                if run.name not in weights:
+                    network.unlink()
+        _check(new, set(runs["data"]) == {"faces"}, _private(source, results))
+        shutil.rmtree(target, ignore_errors=True)
+        new.rename(target)
+    finally:
+        shutil.rmtree(stage, ignore_errors=True)
+    return target
+
+
+def _worth_citing(ablation: str, results: Path) -> Any:
+    """The runs of an ablation that may be published, else UserError."""
+    runs, made = load_runs(ablation, results).runs, makers(ablation, results)
+    unfinished = runs.loc[~runs["status"].isin(ENDED), "run_id"].tolist()
+    codes = sorted(set(made["source_fingerprint"].astype(str)))
+    if unfinished:
+        raise UserError(
+            f"{len(unfinished)} runs of {ablation} have not ended ({', '.join(unfinished[:3])}); "
+            f"finish them: make ablations ABLATION={ablation}"
+        )
+    if len(codes) > 1:
+        raise UserError(
+            f"the runs of {ablation} were made by different code ({', '.join(codes)}); "
+            f"`python -m fagan stale {ablation}` lists those to run anew"
+        )
+    if not made["dirty"].eq(False).fillna(False).all():  # missing means: no git
+        raise UserError(
+            f"runs of {ablation} were made from a tree with uncommitted changes or outside git; "
+            "commit, delete their folders and run them anew"
+        )
+    return runs
+
+
+def _check(folder: Path, drawn: bool, hidden: dict[str, str]) -> None:
+    """Refuse a path of this machine, and pictures of a data set that is not our own."""
+    import nbformat
+
+    for path in folder.rglob("*"):
+        if path.suffix in (".json", ".csv", ".html", ".ipynb", ".svg"):
+            text = path.read_text(encoding="utf-8")
+            found = next((place for place in hidden if len(place) > 3 and place in text), None)
+            if found:
+                raise UserError(f"{path.name} holds this machine's path {found}")
+        if path.suffix == ".ipynb" and not drawn:
+            for cell in nbformat.read(path, as_version=4).cells:
+                if "photographs" in cell.metadata.get("tags", []) and cell.get("outputs"):
+                    raise UserError(f"{path.stem} shows photographs, which are not ours to publish")

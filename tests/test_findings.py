@@ -1,0 +1,164 @@
+"""What people read, README and findings.ipynb, against the records that it speaks of."""
+
+import json
+import re
+
+import matplotlib
+import numpy as np
+import pandas as pd
+import pytest
+
+from fagan.environment import ROOT
+from fagan.records import load_runs
+from fagan.statistics import compare, final_scores
+
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+@pytest.fixture(scope="module")
+def records():
+    found = {}
+    for name in ("overnight", "cifar10-cpu"):
+        found[name] = load_runs(f"published/{name}", ROOT / "results")
+    return found
+
+
+def test_every_finding_holds(tmp_path, monkeypatch):
+    """The article's cells, its asserts among them; its figures are drawn but not written."""
+    from fagan import plots
+
+    matplotlib.use("Agg")
+    drawn = []
+    monkeypatch.setattr(plots, "save", lambda figure, path, alt="": drawn.append(path.name))
+    monkeypatch.setattr(plots, "show", lambda figure, alt, *_, **__: drawn.append(alt))
+    book = json.loads((ROOT / "notebooks" / "findings.ipynb").read_text(encoding="utf-8"))
+    names, checks = {}, 0
+    for cell in book["cells"]:
+        if cell["cell_type"] == "code":
+            text = "".join(cell["source"])
+            exec(compile(text, "findings.ipynb", "exec"), names)
+            checks += text.count("assert ")
+    assert checks >= 20 and len(drawn) >= 6
+
+
+def test_each_finding_has_its_check():
+    """A written finding is followed by the cell that asserts its numbers."""
+    book = json.loads((ROOT / "notebooks" / "findings.ipynb").read_text(encoding="utf-8"))
+    cells = book["cells"]
+    for cell, after in zip(cells, [*cells[1:], None], strict=True):
+        if cell["cell_type"] == "markdown" and "finding" in cell["metadata"].get("tags", []):
+            assert after["cell_type"] == "code" and "assert " in "".join(after["source"])
+            assert "finding" in after["metadata"]["tags"]
+
+
+def claims(records) -> set[str]:
+    """Every number that the records bear, as README writes it."""
+    faces, photos = (final_scores(records[name]) for name in ("overnight", "cifar10-cpu"))
+    mean = faces.groupby("arm")["fd_lite0"].mean()
+    size = faces.groupby("arm")["parameters"].first() / 1e6
+    against = compare(faces, "fd_lite0", "dcgan-wide").set_index("arm").loc["fagan"]
+    outfit = faces.groupby("arm")["coherence_outfit"].mean()
+    shown = ["dcgan", "dcgan-wide", "sagan", "sagan-wide", "fagan", "fagan-pure"]
+    gates = records["overnight"].gates
+    last = gates[gates["step"] == gates["step"].max()].set_index(["network", "layer", "arm"])
+    kin = ["fagan", "fagan-relativistic", "fagan-released", "fagan-no-bn"]
+    in_d = last.loc[("discriminator", "full 8x8")].loc[kin, "alpha"]
+    in_g = last.loc[("generator", "full 4x4")].loc[kin, "alpha"]
+    assert (in_d < 0).all() and (in_g > 0).all()
+    floor = records["overnight"].reference["final"]["fd_lite0_floor"]
+    return {
+        *(f"{mean[arm]:,.0f}" for arm in [*shown, "fagan-relativistic"]),
+        *(f"{v:,.0f}" for v in photos.groupby("arm")["fd_lite0"].mean()[shown]),
+        *(f"{size[arm]:.2f}" for arm in shown),
+        *(f"{v:.0f}" for v in against[["change", "low", "high"]]),
+        *(f"{v:.2f}" for v in outfit[["dcgan-wide", "sagan-wide", "fagan-pure", "fagan"]]),
+        *(f"{abs(v):.2f}" for v in (in_d.min(), in_d.max(), in_g.min(), in_g.max())),
+        f"{floor:.1f}",
+        str(len(faces) + len(photos)),  # trainings
+        str(len(in_d)),
+        str(faces["arm"].nunique()),
+        str(_closing(records["overnight"])),
+        *(f"{n:,}" for n in faces["steps"].astype(int).unique()),
+    }
+
+
+def _closing(runs) -> int:
+    """Networks with full attention at 8x8 (kernels of 1 and 2 apart) that lose by closing it."""
+    rows = runs.interventions
+    trained = rows[rows["intervention"] == "as trained"].set_index("run_id")["fd"]
+    shut = rows[(rows["layer"] == "full 8x8") & (rows["intervention"] == "alpha = 0")]
+    shut = shut[~shut["arm"].isin(["fagan-pure-k1", "fagan-pure-k2"])]
+    assert (shut["fd"].to_numpy() > trained[shut["run_id"]].to_numpy()).all()
+    return len(shut)
+
+
+# numbers of README that are no results: what they are stands beside them
+OTHERS = {
+    "2018": "the blog",
+    "8×8": "a map",
+    "4×4": "a map",
+    "32 pixels": "a size",
+    "95 %": "a level",
+    "3 seeds": "a plan",
+    "2 seeds": "a plan",
+    "1 as real": "a definition",
+    "batch 16": "a plan",
+    "Python 3.11": "a version",
+    "6 GB": "a disk",
+    "1.2 million": "a place on an axis",
+    "about 900": "read off the figure",
+    "about 1,280": "read off the figure",
+    "CIFAR-10": "a name",
+    "FD-Lite0": "a name",
+}
+
+
+def test_no_number_of_readme_is_without_its_record(records):
+    code, links, tags = (
+        r"```.*?```|`[^`]*`",
+        r"\]\([^)]*\)",
+        r"<source[^>]*>|(?:src|width)=\"[^\"]*\"",
+    )
+    text = re.sub("|".join((code, links, tags)), " ", README, flags=re.S)
+    for known in OTHERS:
+        assert known in README, f"{known} is no longer in README"
+        text = text.replace(known, " ")
+    found = re.findall(r"(?<![\w.])\d[\d,]*(?:\.\d+)?(?![\w])", text)
+    wanted = claims(records)
+    assert len(found) > 40
+    assert [n for n in found if n.rstrip(",") not in wanted] == []
+
+
+def test_what_readme_says_in_words(records):
+    """Photographs tell nothing apart; on faces the wide networks are better than the others."""
+    faces, photos = (final_scores(records[name]) for name in ("overnight", "cifar10-cpu"))
+    main = ["dcgan", "sagan", "fagan", "fagan-relativistic", "fagan-pure"]
+    for wide in ("dcgan-wide", "sagan-wide"):
+        table = compare(faces, "fd_lite0", wide).set_index("arm")
+        assert (table.loc[main, "low"] > 0).all()
+    for arm in photos["arm"].unique():
+        table = compare(photos, "fd_lite0", arm, least=2)
+        assert (table["low"] < 0).all() and (table["high"] > 0).all()
+    detectable = compare(faces, "fd_lite0", "sagan")["detectable"]
+    assert np.isclose(detectable.median(), 33, atol=3)
+    curves = records["overnight"].history.dropna(subset=["fd_lite0"])
+    late = curves[curves["step"] >= 0.8 * curves["step"].max()].groupby("run_id")["fd_lite0"]
+    assert (late.last() < late.first()).mean() > 0.8
+    assert pd.Series(faces.groupby("arm").size()).eq(3).all()
+
+
+def test_readme_is_short():
+    words = re.sub(r"```.*?```", " ", README, flags=re.S).split()
+    assert len(README.splitlines()) <= 150 and len(words) <= 900
+
+
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda path: path.name)
+def test_links_lead_somewhere(page):
+    text = page.read_text(encoding="utf-8")
+    for target in re.findall(r"\]\(([^)#]+)\)|(?:src|srcset)=\"([^\"]+)\"", text):
+        target = target[0] or target[1]
+        if "://" not in target:
+            assert (page.parent / target).exists(), f"{page.name} links to {target}"
