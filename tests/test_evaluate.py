@@ -312,29 +312,22 @@ def test_the_cache_key_holds_everything_that_matters(cache, changed):
     assert extractor.network.seen and len(list(cache.iterdir())) == 2
 
 
-@pytest.mark.parametrize("damage", ["empty", "cut", "flipped", "other shape", "pickle"])
-def test_a_broken_cache_file_is_made_again(cache, damage):
+@pytest.mark.parametrize("how", ["cut", "flipped", "other shape", "pickle"])
+def test_a_broken_cache_file_is_made_again(cache, how):
     data, extractor = image_set(), stand_in()
     first = reference(data, 50, extractor)
     (path,) = cache.iterdir()
     content = bytearray(path.read_bytes())
-    if damage == "empty":
-        path.write_bytes(b"")
-    elif damage == "cut":
-        path.write_bytes(content[: len(content) // 2])
-    elif damage == "flipped":
-        content[len(content) // 2] ^= 1
-        path.write_bytes(content)
-    elif damage == "other shape":
-        np.savez(path, features=np.zeros((3, 12), np.float32))
+    content[len(content) // 2] ^= 1
+    if how in ("cut", "flipped"):
+        path.write_bytes(content[: len(content) // 2] if how == "cut" else content)
     else:
-        np.savez(path, features=np.array([{}], dtype=object))
-    extractor.network.seen.clear()
-    assert torch.equal(reference(data, 50, extractor).features, first.features)
-    assert len(extractor.network.seen) == 50
-    extractor.network.seen.clear()
-    reference(data, 50, extractor)
-    assert not extractor.network.seen and len(list(cache.iterdir())) == 1
+        odd = np.zeros((3, 12), np.float32) if how == "other shape" else np.array([{}], object)
+        np.savez(path, features=odd)
+    for seen in (50, 0):
+        extractor.network.seen.clear()
+        assert torch.equal(reference(data, 50, extractor).features, first.features)
+        assert len(extractor.network.seen) == seen
 
 
 def test_a_score_names_what_it_compared():

@@ -209,25 +209,6 @@ def test_distances_depend_on_no_order_and_no_thread():
         torch.set_num_threads(threads)
 
 
-def test_frechet_of_diagonal_gaussians_from_their_samples():
-    # samples with exactly these means and covariances: whitened, then scaled
-    def exact(n, scales, mean, seed):
-        x = normal(n, len(scales), seed)
-        x = x - x.mean(0)
-        whitener = torch.linalg.inv(torch.linalg.cholesky(x.T @ x / (n - 1)))
-        return x @ whitener.T * scales + mean
-
-    a, b = torch.tensor([[0.5, 1, 2, 0.1], [1.5, 1, 0.2, 3]], dtype=torch.float64)
-    shift = torch.tensor([0.0, 2, -1, 0.5], dtype=torch.float64)
-    x, y = exact(60, a, 0, 0), exact(90, b, shift, 1)
-    expected = float(shift.square().sum() + (a - b).square().sum())
-    assert frechet_distance(statistics(x), statistics(y)) == pytest.approx(expected, rel=1e-9)
-    # and under a rotation of both, and of c times the features: c squared
-    turn = torch.linalg.qr(normal(4, 4, 2)).Q
-    turned = [statistics(3 * z @ turn) for z in (x, y)]
-    assert frechet_distance(*turned) == pytest.approx(9 * expected, rel=1e-9)
-
-
 # ---------------------------------------------------------------- real photographs
 
 
@@ -272,18 +253,6 @@ def test_fd_lite0_of_photographs_grows_with_every_damage(how, extractor, photogr
     ]
     assert all(low < high for low, high in pairwise(distances)), distances
     assert distances[3] > 2 * distances[0]
-
-
-def test_lite0_features_of_photographs_score_as_torch_fidelity_says(extractor, photographs):
-    fid = pytest.importorskip("torch_fidelity.metric_fid")
-    images = crops(photographs, 360, seed=0)
-    x, y = extractor(images), extractor(noisy(images, 10))
-    # 360 images of 320 features, 100: the covariance is singular
-    for n in (360, 100):
-        theirs = [fid.fid_features_to_statistics(z[:n].double()) for z in (x, y)]
-        expected = fid.fid_statistics_to_metric(*theirs, verbose=False)[fid.KEY_METRIC_FID]
-        ours = frechet_distance(statistics(x[:n]), statistics(y[:n]))
-        assert ours == pytest.approx(expected, rel=1e-6), n
 
 
 def test_copies_of_training_photographs_are_seen(extractor, photographs):
