@@ -40,6 +40,11 @@ TITLES = {
     "receptive_field": "Receptive field",
     "reproduce": "Reproduce",
 }
+# what of an ablation is published; its pages are made there, with the networks of every run
+KEPT = (
+    *("plan.json", "reference.json", "tables/*.csv", "runs/*/config.json", "runs/*/env.json"),
+    *("runs/*/metrics.json", "runs/*/*.csv", "runs/*/samples/step_*.png", "runs/*/*.safetensors"),
+)
 UNRENDERED = "its page cannot be rendered"
 GUIDES = ("use_the_layers",)  # beside the analysis: they read no records, and are made when named
 
@@ -224,10 +229,10 @@ def publish(
     new = ablation_folder(name, stage)
     shutil.rmtree(stage, ignore_errors=True)
     try:
-        hidden = shutil.ignore_patterns(
-            ".*", "train.*", "run.*", "*.pt", "*.lock*", "log", "analysis"
-        )
-        shutil.copytree(source, new, ignore=hidden)
+        for path in (path for pattern in KEPT for path in source.glob(pattern)):
+            copy = new / path.relative_to(source)
+            copy.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(path, copy)
         plan = read_json(source / "plan.json")
         for run in plan["runs"]:
             run["config"].pop("data_path", None)
@@ -236,6 +241,7 @@ def publish(
         if faults:
             page, why = next(iter(faults.items()))
             raise UserError(f"page {page} cannot be made from what is published: {why['reason']}")
+        shutil.rmtree(new / "figures", ignore_errors=True)  # the pages hold them
         for run in (new / "runs").iterdir():
             for grid in sorted((run / "samples").glob("*.png"))[:-1]:
                 grid.unlink()

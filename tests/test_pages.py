@@ -262,6 +262,7 @@ def finished(tmp_path, monkeypatch):
     write_notebook(notebooks, "attention", LOAD, weights)
     (folder / "tables").mkdir()
     (folder / "tables" / "summary.csv").write_text("arm,mean\nsagan,1.0\n")
+    (folder / "workflow.log").write_text("SECRET")
     for run in (folder / "runs").iterdir():
         for network in ("generator", "discriminator"):
             (run / f"{network}.safetensors").write_bytes(b"weights")
@@ -280,8 +281,9 @@ def test_records_and_pages_are_published(finished):
             assert (target / "runs" / run / name).read_bytes() == original
         assert len(list((target / "runs" / run / "samples").iterdir())) == 1
     assert {p.parent.name for p in target.rglob("*.safetensors")} == {"fagan-seed0"}
-    kept = {path.name for path in target.rglob("*")}
-    assert not kept & {"train.ipynb", "train.html", "run.log", "run.lock", "checkpoint.pt"}
+    assert "SECRET" not in "".join(path.read_text() for path in target.rglob("*.[jchi]*"))
+    assert not list(target.rglob("*.l*")) and not list(target.rglob("*.pt"))
+    assert not (target / "figures").exists() and not list(target.rglob("train.*"))
     assert (target / "tables" / "summary.csv").exists()
     assert "data_path" not in (target / "plan.json").read_text()
     # findings hold there, and its pages are made with all weights

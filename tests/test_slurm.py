@@ -11,15 +11,17 @@ from pathlib import Path
 
 import pytest
 import yaml
-from fagan.clusters import PROFILES
 from slurm_cluster import NODES, cluster, install, missing_programs, queue
 
 from fagan.environment import ROOT
+from fagan.workflow import PROFILES
 
 pytestmark = pytest.mark.slurm
 STEPS = 200
 OPTIONS = ["--steps", str(STEPS), "--set", "checkpoint_every=10", "--set", "eval_every=100"]
 KILLED = "fagan-seed0"
+QUICK = {"slurm-init-seconds-before-status-checks": 2}
+WITHOUT_ACCOUNTING = {"slurm-status-command": "squeue", "slurm-no-account": True}
 PATIENCE = 1800  # seconds for the ablation
 
 
@@ -35,11 +37,11 @@ def slurm():
 
 @pytest.fixture
 def profile(tmp_path):
-    """The profile that is shipped, looking at the queue more often."""
+    """The profile that is shipped, with what its comments say of a Slurm without accounting."""
     content = yaml.safe_load((PROFILES / "slurm" / "config.yaml").read_text())
     (tmp_path / "profile").mkdir()
     (tmp_path / "profile" / "config.yaml").write_text(
-        yaml.safe_dump(content | {"slurm-init-seconds-before-status-checks": 2})
+        yaml.safe_dump(content | QUICK | WITHOUT_ACCOUNTING)
     )
     return tmp_path / "profile"
 
@@ -112,7 +114,7 @@ def test_a_run_that_slurm_kills_goes_on_and_ends_as_if_nothing_had_been(slurm, p
     assert "2 of 2 done" in said
     assert len(jobs) == 2, "killed once, submitted again once"
     assert nodes == set(NODES)
-    assert (results / "smoke" / "report" / "index.html").exists()
+    assert (results / "smoke" / "analysis" / "index.html").exists()
 
     made_with = {
         path.parent.name: json.loads(path.read_text())
