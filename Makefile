@@ -19,7 +19,7 @@ OPTIONS = $(if $(SEEDS),--seeds "$(SEEDS)") $(if $(STEPS),--steps "$(STEPS)") $(
 NAMED   = $(if $(ABLATION),$(ABLATION),laptop)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup ablations analysis report publish bench status lab layers test test-slurm lint clean
+.PHONY: help setup ablations analysis report publish bench status lab layers test test-slurm mutants lint clean
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -75,6 +75,9 @@ test: $(READY)  ## every test, a real smoke ablation included
 
 test-slurm: $(READY)  ## the graph on a real Slurm of two nodes on this machine (as root it installs Slurm)
 	@$(PYTHON) -m pytest -m slurm -rs tests/test_slurm.py
+
+mutants: $(READY)  ## do the tests bite? small mistakes, one at a time; ONLY="losses checkpoint"
+	@$(PYTHON) tests/mutants.py $(ONLY)
 
 lint: $(READY)  ## ruff
 	@$(PYTHON) -m ruff check . && $(PYTHON) -m ruff format --check .

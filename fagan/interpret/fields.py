@@ -170,7 +170,7 @@ def _cell(
         for handle in handles:
             handle.remove()
     for name, tensor in ((source, start), (layer, output)):
-        # None: fused into its layer's other projections, a convolution is never called by itself
+        # None: this pass does not call the layer
         if tensor is None or tensor.dim() != 4:
             hint = "" if name else "; give source=, an earlier layer"
             raise UserError(f"{f'layer {name!r}' if name else 'the input'} has no positions{hint}")
