@@ -3,6 +3,7 @@
 What fails costs its own page and no other: analysis/pages.json says what was left out and why.
 """
 
+import gzip
 import re
 import shutil
 from collections.abc import Collection
@@ -39,6 +40,7 @@ TITLES = {
     "metrics": "Trust",
     "receptive_field": "Receptive field",
     "reproduce": "Reproduce",
+    "findings": "Findings",
 }
 # what of an ablation is published; its pages are made there, with the networks of every run
 KEPT = (
@@ -46,7 +48,7 @@ KEPT = (
     *("runs/*/metrics.json", "runs/*/*.csv", "runs/*/samples/step_*.png", "runs/*/*.safetensors"),
 )
 UNRENDERED = "its page cannot be rendered"
-GUIDES = ("use_the_layers",)  # beside the analysis: they read no records, and are made when named
+GUIDES = ("use_the_layers", "findings")  # beside the analysis: made when they are named
 
 
 def notebooks() -> list[str]:
@@ -248,6 +250,9 @@ def publish(
             for network in run.glob("*.safetensors"):
                 if run.name not in weights:
                     network.unlink()
+            for path in (*run.glob("alpha.csv"), *run.glob("spectral.csv")):  # the longest
+                Path(f"{path}.gz").write_bytes(gzip.compress(path.read_bytes(), mtime=0))
+                path.unlink()
         _check(new, set(runs["data"]) == {"faces"}, _private(source, results))
         shutil.rmtree(target, ignore_errors=True)
         new.rename(target)

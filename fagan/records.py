@@ -7,6 +7,7 @@ results/<ablation>/plan.json        what was asked for (this machine's paths inc
 """
 
 import csv
+import gzip
 import io
 import os
 import re
@@ -260,8 +261,7 @@ def _gather(name: str, runs: "pandas.DataFrame", folder: Path) -> "pandas.DataFr
 
     tables = {run: _table(folder / "runs" / run / f"{name}.csv") for run in runs["run_id"]}
     full = {run: table for run, table in tables.items() if len(table)}  # an empty one has no types
-    rows = pd.concat(full or tables, names=["run_id"]).reset_index("run_id")
-    return runs[KEYS].merge(rows, on="run_id")
+    return runs[KEYS].merge(pd.concat(full or tables, names=["run_id"]).reset_index("run_id"))
 
 
 def _table(path: Path) -> "pandas.DataFrame":
@@ -272,7 +272,9 @@ def _table(path: Path) -> "pandas.DataFrame":
     exact = {} if int(pd.__version__.split(".")[0]) >= 3 else {"float_precision": "round_trip"}
     columns = TABLES[path.stem]
     try:
-        text = path.read_text(encoding="utf-8") if path.exists() else ""
+        packed = path.with_name(f"{path.name}.gz")  # as the longest ones are published
+        content = gzip.decompress(packed.read_bytes()) if packed.exists() else b""
+        text = (path.read_bytes() if path.exists() else content).decode()
         # a last line without its end is being written, or was cut short
         text = text[: text.rfind("\n") + 1] or ",".join(columns)
         frame = pd.read_csv(io.StringIO(text), dtype=dict.fromkeys(TEXTS, str), **exact)
