@@ -1,7 +1,9 @@
 """The run directory: atomic, truncated where a run resumes, refused where it is another's."""
 
 import csv
+import gzip
 import json
+from pathlib import Path
 
 import pandas as pd
 import pytest
@@ -303,3 +305,16 @@ def _compare(runs):
         frame.groupby("label", observed=True).mean(numeric_only=True)
     assert not any(cell is pd.NA for cell in runs.runs.to_numpy().ravel())
     assert len(runs.finished[runs.finished["fd_lite0"] > 0]) in (1, 2)
+
+
+def test_a_packed_table_is_read_as_it_was(tmp_path):
+    """As `make publish` leaves the longest ones."""
+    folder = make_ablation(tmp_path, seeds=1, grids=0)
+    before = load_runs("tiny", tmp_path)
+    for path in [*folder.glob("runs/*/alpha.csv"), *folder.glob("runs/*/spectral.csv")]:
+        Path(f"{path}.gz").write_bytes(gzip.compress(path.read_bytes()))
+        path.unlink()
+    after = load_runs("tiny", tmp_path)
+    assert len(before.alpha) and len(before.spectral)
+    pd.testing.assert_frame_equal(after.alpha, before.alpha)
+    pd.testing.assert_frame_equal(after.spectral, before.spectral)
