@@ -19,7 +19,7 @@ COPIED = ("fagan", "tests", "notebooks", "workflow", "pyproject.toml")
 ENOUGH = 0.95
 # (file, tests that should notice): [(what stands there exactly once, the mistake)]
 MUTANTS = {
-    ("attention", "attention layers"): [
+    ("attention", "attention layers layers_elsewhere"): [
         ("torch.softmax(q @ k.mT, dim=-1)", "torch.softmax(q @ k.mT, dim=-2)"),
         ("torch.softmax(torch.bmm(q, k.mT), dim", "torch.softmax(torch.bmm(q, k.mT) / 2, dim"),
         ("scale=1.0", "scale=None"),
@@ -28,7 +28,7 @@ MUTANTS = {
         ("(*inputs, out)", "(*(x.detach() for x in inputs), out)"),
         ("(heads, -1)).flatten(0, 1).mT", "(-1, heads)).mT.flatten(0, 1).mT"),
     ],
-    ("layers", "layers"): [
+    ("layers", "layers layers_elsewhere"): [
         ("x + self.alpha.to(x.dtype)", "x + self.alpha.abs().to(x.dtype)"),
         ("self.alpha.to(convolution.dtype)", "self.alpha.abs().to(convolution.dtype)"),
         ("return alpha * attention + (1 -", "return alpha * attention + (1 +"),

@@ -7,7 +7,7 @@ import torch
 from torch.nn import functional as F
 
 from fagan.evaluate import coherence
-from fagan.evaluate.ties import _agreement
+from fagan.evaluate.ties import _agreement, _signal
 from fagan.faces import render
 
 N = 400
@@ -81,3 +81,10 @@ def test_what_holds_no_ties_is_no_reference(real):
         coherence(real, torch.full_like(real, 7))
     with pytest.raises(ValueError, match="against a reference"):
         coherence(real[..., :16, :16], real)
+
+
+def test_a_signal_is_the_root_mean_square_of_what_no_other_patch_explains():
+    red = torch.tensor([[0.1, 0, 0], [0.3, 0, 0]], dtype=torch.double).repeat(20, 1)
+    colours = {"a": red, "b": red, "ground": torch.zeros(40, 3, dtype=torch.double)}
+    # chroma (r - g, (r + g) / 2 - b) about its mean: ±0.1 and ±0.05 in both patches
+    assert _signal(colours, ("a", "b")) == pytest.approx(((0.1**2 + 0.05**2) / 2) ** 0.5)

@@ -215,3 +215,18 @@ def test_any_cell_may_be_missing(runs, data):
     points = holed.history.head(5)[["step", "fd_lite0"]].apply(pd.to_numeric)
     plots.name_points(ax, points.astype(float))
     plots.plt.close("all")
+
+
+def test_the_speed_of_an_arm_is_that_of_a_quiet_machine(tmp_path):
+    make_ablation(tmp_path, seeds=2, grids=0)
+    runs = load_runs("tiny", tmp_path)
+    for arm, speed in minutes(runs).groupby("arm")["images_per_second"]:
+        seen = runs.timing.loc[runs.timing["arm"] == arm, "images_per_second"]
+        assert speed.nunique() == 1 and speed.iloc[0] == pytest.approx(np.quantile(seen, 0.9))
+
+
+def test_a_gate_moves_from_where_it_began(tmp_path):
+    arms = {"fagan": {"architecture": "fagan", "alpha_init": 0.5}}
+    make_ablation(tmp_path, arms=arms, seeds=1, grids=0, unfinished=(), not_begun=())
+    reach = alpha_reach(load_runs("tiny", tmp_path))
+    assert len(reach) and np.allclose(reach["moved"], (reach["alpha"] - 0.5).abs())
