@@ -143,7 +143,7 @@ def assert_same_gradients(ours, theirs):
 
     mine, other = dict(ours.named_parameters()), dict(theirs.named_parameters())
     compared = 0
-    for name, their_name in _pairs(ours):
+    for name, their_name in _pairs(ours).items():
         if name in mine:
             a, b = mine[name].grad, other[their_name].grad
             assert (a - b).abs().max() <= 1e-10 * max(1, b.abs().max()), name
