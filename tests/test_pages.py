@@ -1,5 +1,6 @@
 """The pages of an ablation: none costs another, nothing is loaded, nothing private is published."""
 
+import gzip
 import html
 import json
 import re
@@ -198,7 +199,7 @@ def test_the_navigation_has_the_pages_that_were_made_by_their_names(analysed):
         assert ">tiny</span>" in nav
     assert pages.notebooks()[0] == "index" and list(pages.TITLES.values()) == [
         *("Report", "Scores", "Samples", "Alphas", "Attention", "Trust", "Receptive field"),
-        "Reproduce",
+        *("Reproduce", "Findings"),
     ]
 
 
@@ -276,12 +277,16 @@ def test_records_and_pages_are_published(finished):
     target = pages.publish("tiny", results, weights=["fagan-seed0"])
     assert target == results / "published" / "tiny"
     for run in ("sagan-seed0", "sagan-seed1", "fagan-seed0", "fagan-seed1"):
-        for name in ("history.csv", "metrics.json", "env.json", "spectral.csv", "timing.csv"):
+        for name in ("history.csv", "metrics.json", "env.json", "timing.csv"):
             original = (folder / "runs" / run / name).read_bytes()
             assert (target / "runs" / run / name).read_bytes() == original
+        for name in ("alpha.csv", "spectral.csv"):  # the longest are packed
+            packed = gzip.decompress((target / "runs" / run / f"{name}.gz").read_bytes())
+            assert packed == (folder / "runs" / run / name).read_bytes()
+            assert not (target / "runs" / run / name).exists()
         assert len(list((target / "runs" / run / "samples").iterdir())) == 1
     assert {p.parent.name for p in target.rglob("*.safetensors")} == {"fagan-seed0"}
-    assert "SECRET" not in "".join(path.read_text() for path in target.rglob("*.[jchi]*"))
+    assert "SECRET" not in "".join(path.read_text() for path in target.rglob("*.[jchi]*") if path.suffix != ".gz")
     assert not list(target.rglob("*.l*")) and not list(target.rglob("*.pt"))
     assert not (target / "figures").exists() and not list(target.rglob("train.*"))
     assert (target / "tables" / "summary.csv").exists()
