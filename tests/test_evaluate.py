@@ -11,11 +11,13 @@ import torch
 from torch import nn
 
 from fagan.data import ImageSet
+from fagan.errors import UserError
 from fagan.evaluate import (
     Extractor,
     NotFinite,
     Statistics,
     distances,
+    enough_images,
     evaluating,
     floor,
     frechet_distance,
@@ -310,29 +312,22 @@ def test_the_cache_key_holds_everything_that_matters(cache, changed):
     assert extractor.network.seen and len(list(cache.iterdir())) == 2
 
 
-@pytest.mark.parametrize("damage", ["empty", "cut", "flipped", "other shape", "pickle"])
-def test_a_broken_cache_file_is_made_again(cache, damage):
+@pytest.mark.parametrize("how", ["cut", "flipped", "other shape", "pickle"])
+def test_a_broken_cache_file_is_made_again(cache, how):
     data, extractor = image_set(), stand_in()
     first = reference(data, 50, extractor)
     (path,) = cache.iterdir()
     content = bytearray(path.read_bytes())
-    if damage == "empty":
-        path.write_bytes(b"")
-    elif damage == "cut":
-        path.write_bytes(content[: len(content) // 2])
-    elif damage == "flipped":
-        content[len(content) // 2] ^= 1
-        path.write_bytes(content)
-    elif damage == "other shape":
-        np.savez(path, features=np.zeros((3, 12), np.float32))
+    content[len(content) // 2] ^= 1
+    if how in ("cut", "flipped"):
+        path.write_bytes(content[: len(content) // 2] if how == "cut" else content)
     else:
-        np.savez(path, features=np.array([{}], dtype=object))
-    extractor.network.seen.clear()
-    assert torch.equal(reference(data, 50, extractor).features, first.features)
-    assert len(extractor.network.seen) == 50
-    extractor.network.seen.clear()
-    reference(data, 50, extractor)
-    assert not extractor.network.seen and len(list(cache.iterdir())) == 1
+        odd = np.zeros((3, 12), np.float32) if how == "other shape" else np.array([{}], object)
+        np.savez(path, features=odd)
+    for seen in (50, 0):
+        extractor.network.seen.clear()
+        assert torch.equal(reference(data, 50, extractor).features, first.features)
+        assert len(extractor.network.seen) == seen
 
 
 def test_a_score_names_what_it_compared():
@@ -361,16 +356,27 @@ def test_a_score_names_what_it_compared():
 
 def test_fid_is_the_name_of_inception_alone():
     extractor = stand_in(name="inception")
-    result = score(image_set(50, 1).images, reference(image_set(), 60, extractor), extractor)
-    assert {"fid", "kid_inception", "kid_inception_std"} <= result.keys()
+    fakes, ref = image_set(50, 1).images, reference(image_set(), 60, extractor)
+    state = torch.get_rng_state()
+    result = score(fakes, ref, extractor, seed=1)
     assert not {"fd_lite0", "kid_lite0"} & result.keys()
+    # by torchmetrics, and the same as ours; its subsets, of all 50 of 60, are the seed's
+    expected = frechet_distance(statistics(extractor(fakes)), ref.statistics)
+    assert result["fid"] == pytest.approx(expected, rel=1e-6)
+    ours, _ = kernel_distance(extractor(fakes), ref.features, generator=generator())
+    assert result["kid_inception"] == pytest.approx(ours, abs=3 * result["kid_inception_std"])
+    assert torch.equal(state, torch.get_rng_state())
+    assert score(fakes, ref, extractor, seed=1) == result
+    other = score(fakes, ref, extractor, seed=2)
+    assert other["fid"] == result["fid"] and other["kid_inception"] != result["kid_inception"]
+    assert "kid_inception" not in score(fakes, ref, extractor, kid=False)
 
 
 def test_scores_of_different_makes_are_refused():
     ref = reference(image_set(), 60, stand_in())
     fakes = image_set(50, 1).images
     for change in ({"name": "inception"}, {"input_size": 16}, {"weights_sha256": "cd" * 32}):
-        with pytest.raises(ValueError, match=next(iter(change))):
+        with pytest.raises(ValueError, match="the reference was made with"):
             score(fakes, ref, stand_in(**change))
     with pytest.raises(ValueError, match="pixels"):
         score(fakes[..., :4], ref, stand_in())
@@ -398,6 +404,35 @@ def test_the_floor_compares_images_that_the_reference_does_not_hold():
         result = floor(train, ref, n, extractor)
         assert (result["n_fake"], result["n_real"]) == expected
         assert len(set(extractor.network.seen)) == sum(expected) == len(extractor.network.seen)
+
+
+@pytest.mark.parametrize(
+    ("n_train", "n_real", "split", "ties", "message"),
+    [
+        (1, 1, "train", False, "noise gives 1 images to train on and 1 .*at least 4 and 2"),
+        (3, 3, "train", False, "noise gives 3 images"),
+        (4, 1, "held-out", False, "noise gives 4 images to train on and 1"),
+        (9, 31, "held-out", True, "n_real=31: .* at least 32 reference faces; SET=n_real=32"),
+        (4, 2, "held-out", False, None),
+        (4, 4, "train", False, None),
+        (10, 10, "train", False, None),
+    ],
+)
+def test_too_few_images_are_refused_and_enough_are_scored(n_train, n_real, split, ties, message):
+    """The numbers that pass are those with which nothing fails later."""
+    train = image_set(n_train, checksum="train", split="train")
+    real = replace(image_set(n_real, seed=1, split=split), ties=ties)
+    if message:
+        with pytest.raises(UserError, match=message):
+            enough_images(train, real)
+        return
+    enough_images(train, real)
+    extractor = stand_in()
+    ref = reference(real, 500, extractor)
+    for n in (2, 50):
+        assert np.isfinite(floor(train, ref, n, extractor)["fd_lite0_floor"])
+        scores = score(image_set(n, seed=2).images, ref, extractor)
+        assert np.isfinite([scores["fd_lite0"], scores["kid_lite0"]]).all()
 
 
 def test_the_path_of_every_run_imports_nothing_slow():

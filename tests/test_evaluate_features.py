@@ -1,7 +1,6 @@
 """The extractors: the right network, verified weights, and features that see what they should."""
 
 import hashlib
-import io
 from dataclasses import replace
 
 import pytest
@@ -9,13 +8,14 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from fagan.config import UserError
+from fagan.errors import UserError
 from fagan.evaluate import (
     MissingWeights,
     features,
     frechet_distance,
     inception,
-    inception_available,
+    inception_missing,
+    inception_score,
     lite0,
     statistics,
 )
@@ -188,11 +188,10 @@ def no_weights(tmp_path, monkeypatch):
 
 
 def test_missing_inception_weights_are_one_line_of_what_to_do(no_weights):
-    assert not inception_available()
     with pytest.raises(MissingWeights) as caught:
         inception()
     line = str(caught.value)
-    assert "\n" not in line and isinstance(caught.value, UserError)
+    assert "\n" not in line and line == inception_missing()
     for word in (features.INCEPTION_FILE, "hub/checkpoints", "sha256 must start with 6726825d"):
         assert word in line
 
@@ -200,29 +199,25 @@ def test_missing_inception_weights_are_one_line_of_what_to_do(no_weights):
 def test_inception_refuses_another_file_before_reading_it(no_weights, monkeypatch, tmp_path):
     (no_weights / features.INCEPTION_FILE).write_bytes(b"cos\nsystem\n(S'false'\ntR.")
     monkeypatch.setattr(torch, "load", lambda *a, **k: pytest.fail("read before it was verified"))
-    assert inception_available()
-    with pytest.raises(UserError, match=r"not loaded.*not 6726825d"):
-        inception()
+    for load in (inception, inception_missing):
+        with pytest.raises(UserError, match=r"not loaded.*not 6726825d"):
+            load()
     # the same where the file is named
     other = tmp_path / "mine.pth"
     other.write_bytes(b"x")
     monkeypatch.setenv("FAGAN_INCEPTION", str(other))
     with pytest.raises(UserError, match=r"mine.pth .*not 6726825d"):
         inception()
-    with pytest.raises(MissingWeights):
-        inception(weights=tmp_path / "nowhere.pth")
 
 
 def test_inception_loads_a_file_of_its_keys_and_sees_images(no_weights, monkeypatch, faces):
     fidelity = pytest.importorskip("torch_fidelity.feature_extractor_inceptionv3")
     network_class = fidelity.FeatureExtractorInceptionV3
     # He initialisation: PyTorch's own fades to features of 1e-10 over 94 layers, which mean nothing
-    empty = io.BytesIO()
-    torch.save({}, empty)
-    empty.seek(0)
     with monkeypatch.context() as patch, torch.random.fork_rng(devices=[]):
         patch.setattr(network_class, "load_state_dict", lambda self, state: None)
-        network = network_class("random", ["2048"], empty)
+        patch.setattr(torch, "load", lambda *a, **k: {})
+        network = network_class("random", ["2048", "logits_unbiased"], "none")
         torch.manual_seed(0)
         for module in network.modules():
             if isinstance(module, nn.Conv2d):
@@ -237,11 +232,28 @@ def test_inception_loads_a_file_of_its_keys_and_sees_images(no_weights, monkeypa
 
     random_state = torch.get_rng_state()
     extractor = inception()
-    assert torch.equal(random_state, torch.get_rng_state())
+    assert inception_missing() is None
     assert (extractor.name, extractor.input_size, extractor.dim) == ("inception", 299, 2048)
     assert extractor.weights_sha256 == sha256 and "antialias=False" in extractor.resize
-    got = extractor(faces[:3])
-    assert got.shape == (3, 2048) and got.dtype == torch.float32
-    assert torch.isfinite(got).all() and got.std() > 0.01
-    assert (got[0] - got[1]).norm() > 0.01 * got[0].norm()
-    torch.testing.assert_close(got, network(faces[:3])[0], rtol=1e-3, atol=1e-3)
+    got = extractor(faces[:12])
+    assert got.shape == (12, 2048) and got.dtype == torch.float32
+    assert torch.isfinite(got).all() and (got[0] - got[1]).norm() > 0.01 * got[0].norm()
+    # torchmetrics' network without antialiasing is torch-fidelity's
+    pooled, logits = network(faces[:12])
+    torch.testing.assert_close(got, pooled, rtol=1e-3, atol=1e-3)
+    torch.testing.assert_close(got @ extractor.classes.T, logits, rtol=1e-3, atol=1e-3)
+    assert torch.equal(random_state, torch.get_rng_state())
+
+
+def test_the_inception_score_is_of_the_logits(extractor):
+    def of(logits):  # of an extractor whose features are the logits
+        classes = torch.eye(logits.shape[1])
+        return inception_score(logits, replace(extractor, classes=classes))
+
+    sure = 50 * torch.eye(4).repeat(100, 1)  # sure of each, and all equally often
+    found = of(sure)
+    assert 3.8 < found["inception_score"] <= 4 and found["inception_score_std"] > 0
+    assert of(sure[:1].repeat(40, 1)) == pytest.approx(
+        {"inception_score": 1, "inception_score_std": 0}, abs=1e-9
+    )
+    assert of(sure) == found

@@ -195,7 +195,9 @@ def _distances(
 class _Given(nn.Identity):
     """Features in the place of the network that torchmetrics would ask for them."""
 
-    num_features = 2048
+    def __init__(self, dim: int):
+        super().__init__()
+        self.num_features = dim
 
 
 def _by_torchmetrics(fake: Tensor, real: Tensor, seed: int, kid: bool) -> list[float]:
@@ -203,10 +205,11 @@ def _by_torchmetrics(fake: Tensor, real: Tensor, seed: int, kid: bool) -> list[f
     from torchmetrics.image.fid import FrechetInceptionDistance  # 5 s: only here
     from torchmetrics.image.kid import KernelInceptionDistance
 
-    metrics = [FrechetInceptionDistance(_Given())]
+    network = _Given(fake.shape[1])
+    metrics = [FrechetInceptionDistance(network)]
     if kid:
         size = min(1000, len(fake), len(real))
-        metrics.append(_quietly(KernelInceptionDistance, _Given(), subset_size=size))
+        metrics.append(_quietly(KernelInceptionDistance, network, subset_size=size))
     values = []
     for metric in metrics:
         metric.update(real.double(), real=True)
