@@ -29,7 +29,7 @@ def attend(
     way: "plain", "chunked" or "fused"; chosen by shape and device where it is None.
     """
     q, k, v = (_tokens(x, heads) for x in (query, key, value))  # (B * heads, N or M, D or C)
-    out = WAYS[_forced or way or _choose(q)](q, k, v, heads)  # (B * heads, N, C / heads)
+    out = WAYS[_forced or way or _choose(q, k, v)](q, k, v, heads)  # (B * heads, N, C / heads)
     return out.mT.reshape(query.shape[0], value.shape[1], out.shape[1])
 
 
@@ -57,23 +57,23 @@ def _tokens(x: Tensor, heads: int) -> Tensor:
     return x.flatten(2).unflatten(1, (heads, -1)).flatten(0, 1).mT
 
 
-def _choose(query: Tensor) -> str:
+def _choose(*tensors: Tensor) -> str:
+    query = tensors[0]
     if query.is_cuda:
         return "fused"
-    large = query.shape[1] > CHUNK_ABOVE
-    return "chunked" if large and not _is_transformed(query) else "plain"
+    # who reads the program instead of running it would unroll a loop over the batch
+    if torch.compiler.is_compiling() or torch.jit.is_tracing() or _are_transformed(*tensors):
+        return "plain"
+    return "chunked" if query.shape[1] > CHUNK_ABOVE else "plain"
 
 
-def _is_transformed(x: Tensor) -> bool:
-    """Whether something else than eager autograd reads the program: its loops must be operators.
-
-    torch.func (vmap, grad, jvp), forward-mode dual numbers, trace, export and compile.
-    """
-    return (
-        torch.compiler.is_compiling()
-        or torch.jit.is_tracing()
-        or torch._C._functorch.is_functorch_wrapped_tensor(x)
+def _are_transformed(*tensors: Tensor) -> bool:
+    """Whether torch.func (vmap, grad, jvp), is_grads_batched or forward mode is at work on them."""
+    return any(
+        torch._C._functorch.is_functorch_wrapped_tensor(x)
+        or torch._C._functorch.is_legacy_batchedtensor(x)
         or forward_ad.unpack_dual(x).tangent is not None
+        for x in tensors
     )
 
 
@@ -111,7 +111,8 @@ class _Chunked(torch.autograd.Function):
     @staticmethod
     def backward(ctx, grad: Tensor):
         *inputs, out = ctx.saved_tensors
-        if torch.is_grad_enabled():  # create_graph: a gradient penalty differentiates this again
+        # create_graph: a gradient penalty differentiates this again; is_grads_batched: a vmap of it
+        if torch.is_grad_enabled() or _are_transformed(grad):
             return _plain_gradients(inputs, grad, ctx.needs_input_grad)
         q, k, v = (x.contiguous() for x in inputs)
         grad = grad.contiguous()
@@ -136,7 +137,10 @@ class _Chunked(torch.autograd.Function):
 def _plain_gradients(inputs: list[Tensor], grad: Tensor, needed: tuple[bool, ...]):
     """The gradients of plain attention as functions that can be differentiated themselves."""
     wanted = [x for x, is_needed in zip(inputs, needed, strict=True) if is_needed]
-    found = iter(torch.autograd.grad(_plain(*inputs, 1), wanted, grad, create_graph=True))
+    again = torch.is_grad_enabled()
+    with torch.enable_grad():
+        out = _plain(*inputs, 1)
+    found = iter(torch.autograd.grad(out, wanted, grad, create_graph=again))
     return tuple(next(found) if is_needed else None for is_needed in needed)
 
 

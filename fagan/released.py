@@ -1,15 +1,14 @@
 """The released code, attn_gan_pytorch 1.2.3 (akanimax/fagan): its weights and its training.
 
 Weights: the author's GAN_GEN_*.pth and GAN_DIS_*.pth and those of attn_gan_pytorch's SAGAN sample
-are nested Sequentials ("model.0.query_conv.weight", "model.4.0.module.weight_bar", ...). They hold
+are nested Sequentials ("model.0.query_conv.weight", "model.4.0.module.weight_bar", ...) with the
 weights before spectral norm and the package's own u and v. Networks built with `released=True` take
 all of it and compute the same function; with `released=False` the exact spectral norm starts from
 the same weights and finds its u and v anew. (The package's SAGAN ends in a linear generator and a
 tanh on the logit, ours in tanh and a linear logit; same weights.)
 
-Training: its layers, its GAN class, its two update functions and its losses are called unchanged.
-Written anew is only what no longer starts: its reader of configurations (it needs easydict and an
-old yaml), whose place `networks` takes, and its Adam betas (a list, which PyTorch refuses).
+Training: its layers, GAN class, update functions and losses are called unchanged. Written anew is
+only what no longer starts: its reader of configurations (`networks`) and its Adam betas.
 """
 
 from collections.abc import Iterator, Mapping
@@ -22,11 +21,17 @@ from torch.nn.utils import parametrize
 from fagan.architectures import stages_of
 from fagan.config import RunConfig
 from fagan.errors import UserError, reason
-from fagan.layers import FullAttention2d, SelfAttention2d
+from fagan.layers import FullAttention2d, Gated
 from fagan.models import Discriminator, Generator
 from fagan.spectral_norm import ReleasedSpectralNorm
 
+try:
+    from attn_gan_pytorch import CustomLayers, Losses, Networks
+except ModuleNotFoundError:  # its weights are read without it
+    Networks = None
+
 Names = tuple[str, str]
+LOSSES = {"hinge": "HingeGAN", "relativistic-hinge": "RelativisticAverageHingeGAN"}
 
 
 def load_package_file(path: Path | str) -> dict[str, Tensor]:
@@ -48,8 +53,7 @@ def from_package(network: Generator | Discriminator, state: Mapping[str, Tensor]
     The network must have the architecture that the state was saved from (`fagan` or `sagan`).
     Raises UserError naming the first key that is missing, left over or of another shape.
     """
-    ours = network.state_dict()
-    pairs = dict(_pairs(network))
+    ours, pairs = network.state_dict(), _pairs(network)
     unused = set(state) - set(pairs.values()) - set(_batch_norm_without_use(network))
     if any(_exactly_normed(network)):
         unused = {name for name in unused if not name.endswith((".weight_u", ".weight_v"))}
@@ -78,9 +82,9 @@ def from_package(network: Generator | Discriminator, state: Mapping[str, Tensor]
 def to_package(network: Generator | Discriminator) -> dict[str, Tensor]:
     """Our `released=True` network as a state dict that the package loads with strict=True."""
     ours = network.state_dict()
-    state = {theirs: ours[name].clone() for name, theirs in _pairs(network)}
     if any(_exactly_normed(network)):
         raise UserError("the package's file holds its own u and v: build with released=True")
+    state = {theirs: ours[name].clone() for name, theirs in _pairs(network).items()}
     return state | _batch_norm_without_use(network)
 
 
@@ -91,21 +95,26 @@ def _exactly_normed(network: nn.Module) -> Iterator[nn.Module]:
                 yield layer
 
 
-def _pairs(network: nn.Module) -> Iterator[Names]:
-    """(our key, the package's key) of every tensor that both hold, in the package's order."""
-    index = 0
+def _pairs(network: nn.Module) -> dict[str, str]:
+    """{our key: the package's key} of every tensor that both hold, in the package's order.
+
+    Raises UserError for a network that the package does not have.
+    """
+    index, pairs = 0, {}
     for name, layer in network.stages.named_children():
-        prefix = f"stages.{name}"
-        if isinstance(layer, FullAttention2d | SelfAttention2d):
-            yield from _attention(layer, prefix, f"model.{index}")
+        ours, theirs = f"stages.{name}", f"model.{index}"
+        if isinstance(layer, Gated):
+            pairs |= _attention(layer, ours, theirs)
             index += 2  # the package puts an IgnoreAttentionMap after each
         else:
-            convolution, *rest = layer
-            yield from _convolution(convolution, f"{prefix}.0", f"model.{index}.0")
-            if isinstance(rest[0], nn.BatchNorm2d):
-                yield from _batch_norm(f"{prefix}.1", f"model.{index}.1")
+            pairs |= _convolution(layer[0], f"{ours}.0", f"{theirs}.0")
+            if isinstance(layer[1], nn.BatchNorm2d):
+                pairs |= _batch_norm(f"{ours}.1", f"{theirs}.1")
             index += 1
-    yield from _convolution(network.output, "output", f"model.{index}.0")
+    pairs |= _convolution(network.output, "output", f"model.{index}.0")
+    if strange := set(pairs) - set(network.state_dict()):
+        raise UserError(f"not a network of the package's: it lacks {min(strange)!r}")
+    return pairs
 
 
 def _attention(layer: nn.Module, ours: str, theirs: str) -> Iterator[Names]:
@@ -130,35 +139,26 @@ def _convolution(layer: nn.Module, ours: str, theirs: str) -> Iterator[Names]:
             yield f"{ours}.parametrizations.weight.0.{vector}", f"{theirs}.module.weight_{vector}"
 
 
-BATCH_NORM = ("weight", "bias", "running_mean", "running_var", "num_batches_tracked")
-
-
 def _batch_norm(ours: str, theirs: str) -> Iterator[Names]:
-    for tensor in BATCH_NORM:
+    for tensor in nn.BatchNorm2d(1).state_dict():
         yield f"{ours}.{tensor}", f"{theirs}.{tensor}"
 
 
 def _batch_norm_without_use(network: nn.Module) -> dict[str, Tensor]:
     """The package builds a batch norm in every FullAttention, used or not; ours only where used."""
-    state = {}
-    index = 0
-    for layer in network.stages:
+    pairs, state = _pairs(network), {}
+    for name, layer in network.named_modules():
         if isinstance(layer, FullAttention2d) and isinstance(layer.batch_norm, nn.Identity):
             spare = nn.BatchNorm2d(layer.value.out_channels).state_dict()
-            state |= {f"model.{index}.batch_norm.{k}": v for k, v in spare.items()}
-        index += 2 if isinstance(layer, FullAttention2d | SelfAttention2d) else 1
+            theirs = pairs[f"{name}.alpha"].removesuffix("gamma")
+            state |= {f"{theirs}batch_norm.{k}": v for k, v in spare.items()}
     return state
-
-
-LOSSES = {"hinge": "HingeGAN", "relativistic-hinge": "RelativisticAverageHingeGAN"}
 
 
 class Released:
     """The package's GAN with its optimizers; `step` is one iteration of its training loop."""
 
     def __init__(self, config: RunConfig, device: torch.device):
-        from attn_gan_pytorch import Losses, Networks
-
         generator, discriminator = networks(config)
         self.config, self.device = config, device
         self.gan = Networks.GAN(generator, discriminator, device)
@@ -187,28 +187,24 @@ def networks(config: RunConfig) -> tuple[nn.Module, nn.Module]:
     linear logit in both. Initialised from the global generator, as the package is.
     Raises UserError where the package is not installed.
     """
-    try:
-        from attn_gan_pytorch import Networks
-    except ModuleNotFoundError:
-        raise UserError(
-            "the bench runs the released package: pip install attn-gan-pytorch==1.2.3"
-        ) from None
+    if Networks is None:
+        raise UserError("the released code is a package: pip install attn-gan-pytorch==1.2.3")
     stages = stages_of(config.architecture, config.resolution)
     channels = config.channels()
 
     layers, inputs = [], config.latent_size
     for i, (letters, outputs) in enumerate(zip(stages.generator, channels, strict=True)):
-        stride, padding = (1, 0) if i == 0 else (2, 1)
+        geometry = (2, 1) if i else (1, 0)  # stride and padding
         if letters.startswith("F"):
-            layers += _full(inputs, outputs, nn.LeakyReLU(0.3), True, stride, padding)
+            layers += _full(inputs, outputs, nn.LeakyReLU(0.3), True, *geometry)
         else:
-            convolution = _normed(nn.ConvTranspose2d(inputs, outputs, 4, stride, padding))
-            layers.append(nn.Sequential(convolution, nn.BatchNorm2d(outputs), nn.ReLU()))
+            convolution = nn.ConvTranspose2d(inputs, outputs, 4, *geometry)
+            norms = CustomLayers.SpectralNorm(convolution), nn.BatchNorm2d(outputs)
+            layers.append(nn.Sequential(*norms, nn.ReLU()))
         layers += _self(outputs) if letters.endswith("+A") else []
         inputs = outputs
     if stages.output == "F":
-        tanh = nn.Tanh()
-        layers += _full(inputs, 3, tanh, True, 2, 1, spectral_norm=False, batch_norm=False)
+        layers += _full(inputs, 3, nn.Tanh(), True, spectral_norm=False, batch_norm=False)
     else:
         layers.append(nn.Sequential(nn.ConvTranspose2d(inputs, 3, 4, 2, 1), nn.Tanh()))
     generator = Networks.Generator(layers, config.latent_size)
@@ -218,9 +214,9 @@ def networks(config: RunConfig) -> tuple[nn.Module, nn.Module]:
         if letters.startswith("F"):
             activation = nn.LeakyReLU(0.3 if i else 0.1)
             squeeze = 8 if i else 1  # 3 // 8 = 0 channels at the image
-            layers += _full(inputs, outputs, activation, False, 2, 1, squeeze, batch_norm=i > 0)
+            layers += _full(inputs, outputs, activation, False, squeeze=squeeze, batch_norm=i > 0)
         else:
-            convolution = _normed(nn.Conv2d(inputs, outputs, 4, 2, 1))
+            convolution = CustomLayers.SpectralNorm(nn.Conv2d(inputs, outputs, 4, 2, 1))
             layers.append(nn.Sequential(convolution, nn.LeakyReLU(0.1)))
         layers += _self(outputs) if letters.endswith("+A") else []
         inputs = outputs
@@ -229,25 +225,15 @@ def networks(config: RunConfig) -> tuple[nn.Module, nn.Module]:
 
 
 def _full(
-    inputs, outputs, activation, transposed, stride, padding, squeeze=8,
+    inputs, outputs, activation, transposed, stride=2, padding=1, squeeze=8,
     spectral_norm=True, batch_norm=True,
 ) -> list[nn.Module]:  # fmt: skip
-    from attn_gan_pytorch.CustomLayers import FullAttention, IgnoreAttentionMap
-
-    layer = FullAttention(
-        inputs, outputs, activation, (4, 4), transposed, spectral_norm, batch_norm, squeeze,
-        (stride, stride), (padding, padding),
-    )  # fmt: skip
-    return [layer, IgnoreAttentionMap()]
+    geometry = (stride, stride), (padding, padding)
+    norms = spectral_norm, batch_norm
+    make = CustomLayers.FullAttention
+    layer = make(inputs, outputs, activation, (4, 4), transposed, *norms, squeeze, *geometry)
+    return [layer, CustomLayers.IgnoreAttentionMap()]
 
 
 def _self(channels: int) -> list[nn.Module]:
-    from attn_gan_pytorch.CustomLayers import IgnoreAttentionMap, SelfAttention
-
-    return [SelfAttention(channels), IgnoreAttentionMap()]
-
-
-def _normed(convolution: nn.Module) -> nn.Module:
-    from attn_gan_pytorch.CustomLayers import SpectralNorm
-
-    return SpectralNorm(convolution)
+    return [CustomLayers.SelfAttention(channels), CustomLayers.IgnoreAttentionMap()]

@@ -1,4 +1,7 @@
-"""The layers against the released package's: float64, 1e-10, outputs and gradients, open gates."""
+"""The layers against the released package's: float64, 1e-10, outputs and gradients, open gates.
+
+Gates are opened to values of both signs: at 0 a test sees nothing of the attention.
+"""
 
 from itertools import product
 
@@ -7,9 +10,10 @@ import pytest
 import torch
 from attn_gan_pytorch.CustomLayers import FullAttention, SelfAttention, SpectralNorm
 from torch import nn
+from torch.nn.utils import parametrize
 
 from fagan.layers import FullAttention2d, SelfAttention2d
-from fagan.spectral_norm import spectral_norm
+from fagan.spectral_norm import ReleasedSpectralNorm, left_out, spectral_norm
 
 
 @pytest.fixture(autouse=True)
@@ -48,6 +52,11 @@ def copy(ours, theirs, names):
         mine[name].copy_(other[their_name])
 
 
+def open_gate(theirs, alpha):
+    with torch.no_grad():
+        theirs.gamma.fill_(alpha)
+
+
 SELF = {
     "alpha": "gamma",
     **{
@@ -58,38 +67,55 @@ SELF = {
 }
 
 
+@pytest.mark.parametrize("alpha", [-0.7, 0.6])
 @pytest.mark.parametrize("squeeze", [1, 2, 8])
 @pytest.mark.parametrize("activation", [None, nn.LeakyReLU(0.2)])
-def test_self_attention_is_the_packages(squeeze, activation):
+def test_self_attention_is_the_packages(squeeze, activation, alpha):
     theirs = SelfAttention(16, activation, squeeze)
     ours = SelfAttention2d(16, squeeze=squeeze, activation=activation)
     # a key bias shifts all logits of a query alike: its gradient is exactly 0 in both
     names = {k: v for k, v in SELF.items() if k != "key.bias"}
-    package.open_gates(theirs)
+    open_gate(theirs, alpha)
     copy(ours, theirs, SELF)
     assert_same_function(ours, theirs, names, torch.randn(2, 16, 5, 6))
 
 
+def full_names(norm=True, batch_norm=True, bias=True):
+    """({our parameter: theirs}, the same for the spectral norm's vectors)."""
+    kinds = ["weight", "bias"] if bias else ["weight"]
+    parts = {"query": "query_conv", "key": "key_conv", "value": "value_conv"}
+    parts |= {"batch_norm": "batch_norm"} if batch_norm else {}
+    parts |= {} if norm else {"convolution": "residual_conv"}
+    names = {f"{a}.{kind}": f"{b}.{kind}" for a, b in parts.items() for kind in kinds}
+    names |= {"alpha": "gamma"}
+    if batch_norm:
+        names["batch_norm.bias"] = "batch_norm.bias"
+    if not norm:
+        return names, {}
+    ours, theirs = "convolution.parametrizations.weight", "residual_conv.module.weight"
+    names[f"{ours}.original"] = f"{theirs}_bar"
+    if bias:
+        names["convolution.bias"] = "residual_conv.module.bias"
+    return names, {f"{ours}.0.{vector}": f"{theirs}_{vector}" for vector in "uv"}
+
+
 GEOMETRY = [(1, 1, 0), (3, 1, 1), (4, 2, 1), (4, 1, 0), (5, 3, 2)]
+SWITCHES = {
+    "norm": False, "batch_norm": False, "activation": nn.LeakyReLU(0.3), "bias": False,
+    "squeeze": 1, "alpha": -0.7,
+}  # fmt: skip
 
 
+@pytest.mark.parametrize("transposed", [False, True])
+@pytest.mark.parametrize("geometry", GEOMETRY)
 @pytest.mark.parametrize(
-    "geometry,transposed,norm,batch_norm,activation,bias,squeeze",
-    [
-        (geometry, transposed, norm, batch_norm, activation, bias, squeeze)
-        for (geometry, transposed), norm, batch_norm, activation, bias, squeeze in product(
-            product(GEOMETRY, [False, True]),
-            [False, True],
-            [False, True],
-            [None, nn.LeakyReLU(0.3)],
-            [False, True],
-            [1, 4],
-        )
-    ],
+    "switched", [[], *([name] for name in SWITCHES), [*SWITCHES]], ids=lambda x: "+".join(x)
 )
-def test_full_attention_is_the_packages(
-    geometry, transposed, norm, batch_norm, activation, bias, squeeze
-):
+def test_full_attention_is_the_packages(geometry, transposed, switched):
+    """Each switch by itself and all of them together."""
+    options = {"norm": True, "batch_norm": True, "activation": None, "bias": True, "squeeze": 4}
+    options |= {"alpha": 0.6} | {name: SWITCHES[name] for name in switched}
+    norm, batch_norm, activation, bias, squeeze, alpha = options.values()
     kernel, stride, padding = geometry
     theirs = FullAttention(
         8, 6, activation, (kernel,) * 2, transposed, norm, batch_norm, squeeze,
@@ -100,30 +126,27 @@ def test_full_attention_is_the_packages(
         activation=activation, use_spectral_norm=norm, use_batch_norm=batch_norm, bias=bias,
         released=True,
     )  # fmt: skip
-    names = {"alpha": "gamma"}
-    kinds = ["weight", "bias"] if bias else ["weight"]
-    for part in ("query", "key", "value"):
-        names |= {f"{part}.{kind}": f"{part}_conv.{kind}" for kind in kinds}
-    state = {}
-    if norm:
-        inside = "residual_conv.module"
-        names["convolution.parametrizations.weight.original"] = f"{inside}.weight_bar"
-        state = {
-            f"convolution.parametrizations.weight.0.{vector}": f"{inside}.weight_{vector}"
-            for vector in "uv"
-        }
-        if bias:
-            names["convolution.bias"] = f"{inside}.bias"
-    else:
-        names |= {f"convolution.{kind}": f"residual_conv.{kind}" for kind in kinds}
-    if batch_norm:
-        names |= {f"batch_norm.{kind}": f"batch_norm.{kind}" for kind in ("weight", "bias")}
-    package.open_gates(theirs)
-    copy(ours, theirs, names | state)
+    names, vectors = full_names(norm, batch_norm, bias)
+    open_gate(theirs, alpha)
+    copy(ours, theirs, names | vectors)
     # a key bias never has a gradient; the convolution's bias has none under batch norm
     blind = {"key.bias"} | ({"convolution.bias"} if batch_norm else set())
     seen = {k: v for k, v in names.items() if k not in blind}
     assert_same_function(ours, theirs, seen, torch.randn(3, 8, 6, 6))
+
+
+def test_defaults_are_the_packages():
+    ours, theirs = FullAttention2d(16, 6, released=True), FullAttention(16, 6)
+    names, vectors = full_names()
+    assert {*ours.state_dict()} - {*names, *vectors} == {
+        f"batch_norm.{name}" for name in ("running_mean", "running_var", "num_batches_tracked")
+    }
+    assert ours.alpha == theirs.gamma == 0
+    open_gate(theirs, -0.6)
+    copy(ours, theirs, names | vectors)
+    x = torch.randn(2, 16, 5, 5)
+    assert_equal(ours(x), theirs(x)[0])
+    assert {*SelfAttention2d(16).state_dict()} == {*SELF}
 
 
 def test_a_small_change_of_any_weight_is_seen():
@@ -153,8 +176,12 @@ def naive_attention(q, k, v, heads):
 
 
 @pytest.mark.parametrize("heads", [1, 2])
-def test_google_variant_from_its_definition(heads):
-    layer = SelfAttention2d(16, variant="google", squeeze=4, heads=heads, alpha_init=0.7).eval()
+@pytest.mark.parametrize("alpha", ["learned", "channel"])
+def test_google_variant_from_its_definition(heads, alpha):
+    layer = SelfAttention2d(16, variant="google", squeeze=4, heads=heads, alpha=alpha).eval()
+    with torch.no_grad():
+        values = torch.linspace(-0.5, 1.5, 16).view(16, 1, 1) if alpha == "channel" else -0.7
+        layer.alpha.copy_(torch.as_tensor(values))
     x = torch.randn(2, 16, 4, 6)
     weights = [
         layer.get_submodule(n).weight[:, :, 0, 0] for n in ("query", "key", "value", "output")
@@ -163,8 +190,8 @@ def test_google_variant_from_its_definition(heads):
     assert q.shape[1] == 4 and v.shape[1] == 8
     k, v = (t.unfold(2, 2, 2).unfold(3, 2, 2).amax((-1, -2)) for t in (k, v))
     attention = naive_attention(q, k, v, heads)
-    expected = x + 0.7 * torch.einsum("oc,bcn->bon", weights[3], attention).view_as(x)
-    assert_equal(layer(x), expected)
+    attention = torch.einsum("oc,bcn->bon", weights[3], attention).view_as(x)
+    assert_equal(layer(x), x + layer.alpha * attention)
     for name in ("query", "key", "value", "output"):
         assert layer.get_submodule(name).bias is None
         sigma = torch.linalg.matrix_norm(layer.get_submodule(name).weight.flatten(1), 2)
@@ -179,7 +206,7 @@ def test_google_variant_from_its_definition(heads):
 def test_full_attention_options_from_their_definition(transposed, heads, merge, alpha):
     layer = FullAttention2d(
         8, 6, 3, 2, 1, 1 if transposed else 0, transposed=transposed, squeeze=2, heads=heads,
-        merge=merge, alpha=alpha, alpha_init=0.4, activation=nn.LeakyReLU(0.3),
+        merge=merge, alpha=alpha, alpha_init=-0.4, activation=nn.LeakyReLU(0.3),
         use_spectral_norm=False,
     )  # fmt: skip
     if alpha == "channel" and merge == "alpha":
@@ -211,13 +238,6 @@ def test_alpha_zero_gives_the_attention_no_gradient_and_alpha_one():
     assert layer.alpha.grad.abs() > 0
 
 
-def test_a_frozen_gate_stays_frozen_when_the_network_is_thawed():
-    layer = FullAttention2d(8, 6, alpha="frozen", alpha_init=0.5)
-    layer.requires_grad_(False).requires_grad_(True)
-    assert "alpha" not in dict(layer.named_parameters())
-    assert layer.state_dict()["alpha"] == 0.5
-
-
 @pytest.mark.parametrize("transposed", [False, True])
 def test_exact_spectral_norm_divides_by_the_largest_singular_value(transposed):
     kind = nn.ConvTranspose2d if transposed else nn.Conv2d
@@ -227,6 +247,26 @@ def test_exact_spectral_norm_divides_by_the_largest_singular_value(transposed):
     rows = layer.weight.transpose(0, 1) if transposed else layer.weight
     sigma = torch.linalg.matrix_norm(rows.detach().flatten(1), 2)
     assert sigma.item() == pytest.approx(1, abs=1e-9)
+
+
+def test_spectral_norm_is_where_it_is_asked_for():
+    def normed(layer):
+        return [name for name, m in layer.named_children() if parametrize.is_parametrized(m)]
+
+    qkv = ["query", "key", "value"]
+    assert normed(SelfAttention2d(8)) == []
+    assert normed(SelfAttention2d(8, attention_spectral_norm=True)) == qkv
+    assert normed(FullAttention2d(8, 8)) == ["convolution"]
+    assert normed(FullAttention2d(8, 8, use_spectral_norm=False)) == []
+    layer = FullAttention2d(8, 8, attention_spectral_norm=True, released=True)
+    assert normed(layer) == [*qkv, "convolution"]
+    google = SelfAttention2d(8, variant="google", released=True)
+    for part in (layer.key, layer.convolution, google.value, google.output):
+        assert isinstance(part.parametrizations.weight[0], ReleasedSpectralNorm)
+    with pytest.raises(RuntimeError), left_out():
+        assert normed(FullAttention2d(8, 8)) == []
+        raise RuntimeError
+    assert normed(FullAttention2d(8, 8)) == ["convolution"]
 
 
 def two_pass_gradient(layer, xs):
@@ -264,38 +304,3 @@ def test_released_spectral_norm_has_the_packages_wrong_gradient_and_ours_is_exac
     exact.load_state_dict(start)
     apart = [torch.cat([g.flatten() for g in two_pass_gradient(exact, [x])]) for x in xs]
     assert_equal(got, sum(apart))
-
-
-def test_layers_refuse_what_cannot_be():
-    with pytest.raises(ValueError, match="squeeze=8 is more than the layer's 3"):
-        FullAttention2d(3, 8, squeeze=8)
-    with pytest.raises(ValueError, match="heads=3 do not divide"):
-        SelfAttention2d(16, squeeze=2, heads=3)
-    with pytest.raises(ValueError, match="merge='sum'"):
-        FullAttention2d(8, 8, merge="sum")
-    with pytest.raises(ValueError, match="variant='paper'"):
-        SelfAttention2d(8, variant="paper")
-
-
-@pytest.mark.parametrize("layer", [SelfAttention2d, lambda c, **k: FullAttention2d(c, c, **k)])
-@pytest.mark.parametrize("wrong", [{"heads": 0}, {"squeeze": 0}, {"heads": -1}])
-def test_a_layer_of_no_heads_or_channels_is_refused(layer, wrong):
-    with pytest.raises(ValueError, match="must be 1 or more"):
-        layer(16, **wrong)
-
-
-def test_a_gradient_penalty_reaches_every_weight():
-    """Above the size from which attention is computed one image at a time."""
-    torch.manual_seed(0)
-    layers = [FullAttention2d(4, 4, squeeze=2, alpha_init=0.5, exact=e) for e in (True, False)]
-    layers[1].load_state_dict(layers[0].state_dict())
-    gradients = []
-    for layer in layers:
-        x = torch.randn(2, 4, 17, 17, generator=torch.Generator().manual_seed(1))
-        out = layer(x.requires_grad_()).pow(2).sum()
-        (slope,) = torch.autograd.grad(out, x, create_graph=True)
-        slope.pow(2).sum().backward()
-        gradients.append({name: p.grad for name, p in layer.named_parameters()})
-    for name, plain in gradients[0].items():
-        assert plain.abs().max() > 0, name
-        torch.testing.assert_close(gradients[1][name], plain)

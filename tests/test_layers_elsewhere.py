@@ -3,14 +3,23 @@
 import pytest
 import torch
 from torch import nn
-from torch.nn.utils import parametrizations, parametrize
+from torch.nn.utils import parametrizations, parametrize, prune
 
 from fagan.layers import FullAttention2d, SelfAttention2d, are_fusible
 
 LARGE = 17  # a map of 289 positions, above what a CPU computes for a whole batch at once
 
-# torch.nn.utils.spectral_norm and weight_norm warn that they will go; networks still have them
-pytestmark = pytest.mark.filterwarnings("ignore::FutureWarning")
+# torch.nn.utils.spectral_norm and weight_norm warn that they will go, and torch.jit too; networks
+# still have them
+pytestmark = pytest.mark.filterwarnings("ignore::FutureWarning", "ignore::DeprecationWarning")
+
+
+@pytest.fixture(autouse=True)
+def double():
+    torch.manual_seed(0)
+    torch.set_default_dtype(torch.float64)
+    yield
+    torch.set_default_dtype(torch.float32)
 
 
 def full(**options):
@@ -24,33 +33,24 @@ def own(**options):
 LAYERS = pytest.mark.parametrize("make", [full, own])
 
 
-def twins(make, change):
-    """The same changed layer on the default path and with exact=True."""
-    made = []
-    for exact in (False, True):
-        torch.manual_seed(0)
-        made.append(change(make(exact=exact)))
-    return made
-
-
 def old_spectral_norm(layer):
     nn.utils.spectral_norm(layer.value)
-    return layer
 
 
 def old_weight_norm(layer):
     nn.utils.weight_norm(layer.query)
-    return layer
 
 
 def new_spectral_norm(layer):
     parametrizations.spectral_norm(layer.key)
-    return layer
 
 
 def new_weight_norm(layer):
     parametrizations.weight_norm(layer.value)
-    return layer
+
+
+def pruned(layer):
+    prune.random_unstructured(layer.value, "weight", 0.5)
 
 
 class Lora(nn.Module):
@@ -68,52 +68,77 @@ class Lora(nn.Module):
 
 def lora(layer):
     layer.value = Lora(layer.value)
-    return layer
+
+
+class Doubling(nn.Conv2d):
+    def forward(self, x):
+        return 2 * super().forward(x)
+
+
+def subclass(layer):
+    layer.value = Doubling(8, layer.value.out_channels, 3, padding=1)
+
+
+def parametrized_subclass(layer):
+    subclass(layer)
+    parametrizations.spectral_norm(layer.value)
 
 
 def patched(layer):
     forward = layer.query.forward
     layer.query.forward = lambda x: 2 * forward(x)
-    return layer
 
 
-def reflecting(layer):
-    old = layer.value
-    layer.value = nn.Conv2d(
-        old.in_channels, old.out_channels, 3, padding=1, padding_mode="reflect", bias=True
-    )
-    return layer
+def replacing(*names, kernel=3, **options):
+    """The named projections in another geometry of the same output size."""
+
+    def change(layer):
+        for name in names:
+            width = getattr(layer, name).out_channels
+            setattr(layer, name, nn.Conv2d(8, width, kernel, **options))
+
+    return change
 
 
-def dilated(layer):
-    """All three alike: one geometry, which the fused path has to keep."""
-    for name in ("query", "key", "value"):
-        width = getattr(layer, name).out_channels
-        setattr(layer, name, nn.Conv2d(8, width, 3, padding=2, dilation=2))
-    return layer
-
-
-CHANGES = [
-    old_spectral_norm, old_weight_norm, new_spectral_norm, new_weight_norm, lora, patched,
-    reflecting, dilated,
-]  # fmt: skip
+ALL = "query", "key", "value"
+CHANGES = {
+    "nothing": lambda layer: None,
+    "old spectral norm": old_spectral_norm,
+    "old weight norm": old_weight_norm,
+    "new spectral norm": new_spectral_norm,
+    "new weight norm": new_weight_norm,
+    "pruned": pruned,
+    "lora": lora,
+    "subclass": subclass,
+    "parametrized subclass": parametrized_subclass,
+    "patched": patched,
+    "reflecting": replacing(*ALL, padding=1, padding_mode="reflect"),
+    "grouped": replacing(*ALL, padding=1, groups=2),
+    "dilated": replacing(*ALL, padding=2, dilation=2),  # one geometry: it stays one convolution
+    "same": replacing(*ALL, padding="same"),
+    "one of another kernel": replacing("value", kernel=5, padding=2),
+    "one of another dilation": replacing("key", padding=2, dilation=2),
+    "one without bias": replacing("query", padding=1, bias=False),
+}
 
 
 @LAYERS
 @pytest.mark.parametrize("change", CHANGES)
 def test_a_changed_projection_trains_as_by_itself(make, change):
     """Outputs and every gradient are those of the plain path, and no weight is left out."""
-    layer, twin = twins(make, change)
-    x = torch.randn(3, 8, 6, 6)
-    found = []
-    for network in (layer, twin):
-        out = network(x)
+    x, found = torch.randn(3, 8, 6, 6), []
+    for exact in (False, True):
+        torch.manual_seed(0)
+        layer = make(exact=exact)
+        CHANGES[change](layer)
+        out = layer(x)
         out.square().sum().backward()
-        found.append((out.detach(), {n: p.grad for n, p in network.named_parameters()}))
-    torch.testing.assert_close(found[0][0], found[1][0])
-    for name, grad in found[1][1].items():
-        assert found[0][1][name] is not None, f"{name} never trains"
-        torch.testing.assert_close(found[0][1][name], grad)
+        found.append((out.detach(), {n: p.grad for n, p in layer.named_parameters()}))
+    (out, gradients), (plain_out, plain) = found
+    torch.testing.assert_close(out, plain_out)
+    for name, grad in plain.items():
+        assert gradients[name] is not None, f"{name} never trains"
+        torch.testing.assert_close(gradients[name], grad, rtol=1e-7, atol=1e-10)
         # a key's bias shifts all logits of a query alike, so only its gradient is 0
         assert grad.abs().max() > 1e-7 or name.startswith("key."), name
 
@@ -126,38 +151,39 @@ def test_hooks_on_a_projection_fire(make):
     layer.value.register_full_backward_hook(lambda *_: seen.append("backward"))
     layer(torch.randn(2, 8, 5, 5, requires_grad=True)).sum().backward()
     assert sorted(seen) == ["backward", "before", "forward"]
+    for register in (
+        "register_forward_hook", "register_forward_pre_hook", "register_full_backward_hook",
+        "register_full_backward_pre_hook",
+    ):  # fmt: skip
+        layer = make()
+        handle = getattr(layer.value, register)(lambda *_: None)
+        assert not are_fusible(layer.query, layer.key, layer.value)
+        handle.remove()
+        assert are_fusible(layer.query, layer.key, layer.value)
 
 
 def test_plain_projections_are_still_computed_as_one():
-    for layer in (full(), own(), own(variant="google"), full(transposed=True)):
+    google, up = own(variant="google"), full(transposed=True)
+    for layer in (full(), own(), google, up, full(attention_spectral_norm=True)):
         assert are_fusible(layer.query, layer.key, layer.value)
-    layer = full(attention_spectral_norm=True)
-    assert parametrize.is_parametrized(layer.key)
-    assert are_fusible(layer.query, layer.key, layer.value)
 
 
+@LAYERS
 @pytest.mark.parametrize("released", [False, True])
-def test_a_network_made_on_meta_takes_a_state_dict(released):
-    def make():
-        return FullAttention2d(
-            8, 6, 3, 1, 1, squeeze=2, alpha_init=-0.6, attention_spectral_norm=True,
-            released=released,
-        )  # fmt: skip
-
-    source = make()
-    source(torch.randn(2, 8, 5, 5))  # the power iteration has moved
+def test_a_network_made_on_meta_takes_a_state_dict(make, released):
+    options = {"attention_spectral_norm": True, "released": released}
+    source, x = make(**options), torch.randn(2, 8, 5, 5)
+    source(x)  # the power iteration has moved
     with torch.device("meta"):
-        empty = make()
+        empty = make(**options)
     loaded = empty.to_empty(device="cpu")
     loaded.load_state_dict(source.state_dict())  # strict
-    x = torch.randn(2, 8, 5, 5)
     torch.testing.assert_close(loaded.eval()(x), source.eval()(x))
-    assert parametrize.is_parametrized(loaded.convolution)
+    assert parametrize.is_parametrized(loaded.query)
 
 
 @LAYERS
 def test_per_sample_gradients_above_the_chunked_size(make):
-    torch.manual_seed(0)
     options = {"use_batch_norm": False, "use_spectral_norm": False} if make is full else {}
     layer = make(**options)
     weights = {name: p.detach() for name, p in layer.named_parameters()}
@@ -172,31 +198,52 @@ def test_per_sample_gradients_above_the_chunked_size(make):
         layer.zero_grad()
         layer(x[i : i + 1]).square().sum().backward()
         for name, p in layer.named_parameters():
-            torch.testing.assert_close(each[name][i], p.grad, rtol=1e-3, atol=1e-3)
+            torch.testing.assert_close(each[name][i], p.grad, rtol=1e-7, atol=1e-9)
 
 
 @LAYERS
 def test_forward_mode_above_the_chunked_size(make):
-    torch.manual_seed(0)
-    layer = make().double().eval()
-    x = torch.randn(2, 8, LARGE, LARGE, dtype=torch.double)
-    direction = torch.randn_like(x)
+    layer = make().eval()
+    x, direction = torch.randn(2, 2, 8, LARGE, LARGE)
     _, slope = torch.func.jvp(layer, (x,), (direction,))
-    with torch.autograd.forward_ad.dual_level():
-        dual = torch.autograd.forward_ad.make_dual(x, direction)
-        again = torch.autograd.forward_ad.unpack_dual(layer(dual)).tangent
     with torch.no_grad():
         numeric = (layer(x + 1e-6 * direction) - layer(x - 1e-6 * direction)) / 2e-6
     torch.testing.assert_close(slope, numeric, rtol=1e-5, atol=1e-5)
-    torch.testing.assert_close(again, slope)
+
+
+@LAYERS
+def test_a_jacobian_above_the_chunked_size(make):
+    """vectorize batches the gradients of one eager pass."""
+    layer, x = make().eval(), torch.randn(1, 8, LARGE, LARGE)
+
+    def corner(x):
+        return layer(x)[0, :3, 0, 0]
+
+    jacobian = torch.autograd.functional.jacobian
+    torch.testing.assert_close(jacobian(corner, x, vectorize=True), jacobian(corner, x))
+
+
+def test_a_gradient_penalty_reaches_every_weight():
+    """Above the size from which attention is computed one image at a time."""
+    layers = [FullAttention2d(4, 4, squeeze=2, alpha_init=-0.5, exact=e) for e in (True, False)]
+    layers[1].load_state_dict(layers[0].state_dict())
+    start, gradients = torch.randn(2, 4, LARGE, LARGE), []
+    for layer in layers:
+        x = start.clone().requires_grad_()
+        (slope,) = torch.autograd.grad(layer(x).pow(2).sum(), x, create_graph=True)
+        slope.pow(2).sum().backward()
+        gradients.append({name: p.grad for name, p in layer.named_parameters()})
+    for name, plain in gradients[0].items():
+        assert plain.abs().max() > 0, name
+        torch.testing.assert_close(gradients[1][name], plain)
 
 
 @LAYERS
 def test_trace_can_be_saved(make, tmp_path):
+    """And takes another batch and another size of map."""
     layer = make().eval()
-    x = torch.randn(2, 8, LARGE, LARGE)
-    torch.jit.trace(layer, x).save(str(tmp_path / "layer.pt"))
-    other = torch.randn(2, 8, LARGE, LARGE)
+    torch.jit.trace(layer, torch.randn(2, 8, LARGE, LARGE)).save(str(tmp_path / "layer.pt"))
+    other = torch.randn(3, 8, LARGE, LARGE + 1)
     torch.testing.assert_close(torch.jit.load(str(tmp_path / "layer.pt"))(other), layer(other))
 
 
@@ -205,28 +252,37 @@ def test_trace_can_be_saved(make, tmp_path):
 def test_export_keeps_the_batch_dynamic(make):
     layer = make().eval()
     batch = {0: torch.export.Dim("batch", min=2)}
-    exported = torch.export.export(
-        layer, (torch.randn(4, 8, LARGE, LARGE),), dynamic_shapes=({**batch},)
-    )
-    other = torch.randn(3, 8, LARGE, LARGE)
+    x, other = torch.randn(4, 8, LARGE, LARGE), torch.randn(3, 8, LARGE, LARGE)
+    exported = torch.export.export(layer, (x,), dynamic_shapes=(batch,))
     torch.testing.assert_close(exported.module()(other), layer(other))
 
 
 @pytest.mark.slow
 @LAYERS
 def test_compile_without_a_graph_break(make):
-    layer = make().eval()
-    x = torch.randn(2, 8, LARGE, LARGE)
+    layer, x = make().eval(), torch.randn(2, 8, LARGE, LARGE)
     compiled = torch.compile(layer, fullgraph=True, backend="aot_eager")
-    torch.testing.assert_close(compiled(x), layer(x))
+    gradients = []
+    for function in (layer, compiled):
+        layer.zero_grad()
+        out = function(x)
+        out.square().sum().backward()
+        gradients.append([out.detach(), *(p.grad.clone() for p in layer.parameters())])
+    for eager, other in zip(*gradients, strict=True):
+        torch.testing.assert_close(other, eager, rtol=1e-7, atol=1e-9)
 
 
-@LAYERS
-@pytest.mark.parametrize("size", [5, LARGE])
-def test_an_empty_batch_gives_an_empty_output(make, size):
-    layer = make()
+@pytest.mark.parametrize("size", [6, LARGE])
+@pytest.mark.parametrize(
+    "make,options",
+    [
+        (full, {}), (full, {"heads": 2}), (full, {"merge": "concat"}), (full, {"exact": True}),
+        (own, {}), (own, {"heads": 2, "variant": "google"}),
+    ],
+)  # fmt: skip
+def test_an_empty_batch_gives_an_empty_output(make, options, size):
     x = torch.randn(0, 8, size, size, requires_grad=True)
-    out = layer(x)
+    out = make(**options)(x)
     assert out.shape == (0, 6 if make is full else 8, size, size)
     out.sum().backward()
     assert x.grad.shape == x.shape
@@ -239,29 +295,36 @@ def test_one_image_without_a_batch_is_refused_by_name(make):
         layer(torch.randn(8, 5, 5))
 
 
-@pytest.mark.parametrize("alpha", [-0.7, 0.7])
-def test_the_sign_of_a_gate_counts(alpha):
-    """alpha and not its size, beside 1 - alpha and not 1 + alpha."""
-    torch.manual_seed(0)
-    for make in (full, own):
-        layer = make().double()
-        with torch.no_grad():
-            layer.alpha.fill_(alpha)
-        x = torch.randn(2, 8, 6, 6, dtype=torch.double)
-        attention, rest = layer.branches(x)
-        share = 1 - alpha if make is full else 1
-        torch.testing.assert_close(layer(x), alpha * attention + share * rest)
-        assert attention.abs().max() > 0.01
+def test_a_frozen_gate_stays_frozen_when_the_network_is_thawed():
+    layer = full(alpha="frozen")
+    layer.requires_grad_(False).requires_grad_(True)
+    assert "alpha" not in dict(layer.named_parameters())
+    assert layer.state_dict()["alpha"] == -0.6
 
 
-def test_query_asks_and_key_answers():
-    """Softmax over the keys of q k^T: a map whose rows are queries. Each from its definition."""
-    torch.manual_seed(0)
-    layer = own().double()
-    x = torch.randn(1, 8, 3, 4, dtype=torch.double)
-    q, k, v = (getattr(layer, name)(x).flatten(2)[0] for name in ("query", "key", "value"))
-    expected = torch.stack(
-        [(v * torch.softmax(q[:, i] @ k, dim=0)).sum(1) for i in range(12)], dim=1
-    )
-    attention, _ = layer.branches(x)
-    torch.testing.assert_close(attention[0].flatten(1), expected)
+SELF_OR_FULL = [SelfAttention2d, lambda c, **k: FullAttention2d(c, c, **k)]
+
+
+@pytest.mark.parametrize("layer", SELF_OR_FULL)
+@pytest.mark.parametrize(
+    "wrong,message",
+    [
+        ({"squeeze": 32}, "squeeze=32 is more than the layer's 16"),
+        ({"squeeze": 0}, "squeeze=0 must be 1 or more"),
+        ({"heads": 0}, "heads=0 must be 1 or more"),
+        ({"heads": -1}, "heads=-1 must be 1 or more"),
+        ({"heads": 3, "squeeze": 2}, "heads=3 do not divide a width of 8"),
+        ({"alpha": "free"}, "alpha='free'"),
+    ],
+)
+def test_layers_refuse_what_cannot_be(layer, wrong, message):
+    with pytest.raises(ValueError, match=message):
+        layer(16, **wrong)
+
+
+def test_unknown_kinds_are_refused():
+    with pytest.raises(ValueError, match="merge='sum'"):
+        FullAttention2d(8, 8, merge="sum")
+    with pytest.raises(ValueError, match="variant='paper'"):
+        SelfAttention2d(8, variant="paper")
+    assert SelfAttention2d(1, squeeze=1, variant="google").value.out_channels == 1

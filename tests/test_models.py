@@ -4,6 +4,7 @@ import package
 import pytest
 import torch
 from torch import nn
+from torch.nn.utils import parametrize
 
 from fagan.architectures import ARCHITECTURES, MATCHED
 from fagan.config import RunConfig
@@ -45,6 +46,43 @@ def test_a_users_own_stages():
     assert g(torch.randn(2, 128)).shape == (2, 3, 16, 16)
     assert list(alphas(g)) == ["full 4x4", "self 8x8", "full 16x16"]
     assert list(alphas(d)) == ["full 4x4", "self 4x4"]
+
+
+def gated(network):
+    return [m for m in network.modules() if isinstance(m, FullAttention2d | SelfAttention2d)]
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"squeeze": 4, "heads": 2, "alpha": "channel", "alpha_init": -0.25},
+        {"alpha": "frozen", "attention_spectral_norm": True, "exact": True},
+        {"merge": "concat", "self_attention": "google"},
+    ],
+)
+def test_every_option_reaches_every_layer(options):
+    wanted = config(architecture="F F+A, output F | F F+A", resolution=16, width=1, **options)
+    g, d = build(wanted)
+    # the image's 3 channels leave no room for a squeeze or heads
+    (first, *inner), (*outer, output) = gated(d), gated(g)
+    assert (first.query.out_channels, first.heads, output.heads) == (3, 1, 1)
+    assert not parametrize.is_parametrized(output.convolution)
+    assert isinstance(output.batch_norm, nn.Identity) and output.convolution.out_channels == 3
+    for layer in [first, output, *inner, *outer]:
+        full = isinstance(layer, FullAttention2d)
+        assert layer.exact == wanted.exact
+        if full:
+            assert layer.merge == wanted.merge
+        if not full or wanted.merge == "alpha":
+            assert isinstance(layer.alpha, nn.Parameter) == (wanted.alpha != "frozen")
+            assert (layer.alpha.numel() > 1) == (wanted.alpha == "channel")
+            assert (layer.alpha == wanted.alpha_init).all()
+        google = not full and wanted.self_attention == "google"
+        normed = google or wanted.attention_spectral_norm
+        assert parametrize.is_parametrized(layer.query) == normed
+    for layer in [*inner, *outer]:
+        assert layer.heads == wanted.heads
+        assert layer.query.out_channels == layer.query.in_channels // wanted.squeeze
 
 
 @pytest.mark.parametrize("resolution", [32, 64, 128])
@@ -143,7 +181,7 @@ def assert_same_gradients(ours, theirs):
 
     mine, other = dict(ours.named_parameters()), dict(theirs.named_parameters())
     compared = 0
-    for name, their_name in _pairs(ours):
+    for name, their_name in _pairs(ours).items():
         if name in mine:
             a, b = mine[name].grad, other[their_name].grad
             assert (a - b).abs().max() <= 1e-10 * max(1, b.abs().max()), name
@@ -190,6 +228,16 @@ def test_converter_names_what_does_not_fit(tmp_path):
         to_package(exact)
     with pytest.raises(UserError, match="no such file"):
         load_package_file(tmp_path / "GAN_GEN_1.pth")
+    for strange in ({"merge": "concat"}, {"architecture": "fagan-pure"}):
+        network, _ = build(released("fagan").with_(**strange))
+        with pytest.raises(UserError, match="not a network of the package's: it lacks"):
+            to_package(network)
+
+
+def test_without_the_package_its_networks_are_refused_in_a_line(monkeypatch):
+    monkeypatch.setattr("fagan.released.Networks", None)
+    with pytest.raises(UserError, match="pip install attn-gan-pytorch"):
+        package.generator("fagan")
 
 
 class Evil:
