@@ -47,6 +47,7 @@ KEPT = (
     *("plan.json", "reference.json", "tables/*.csv", "runs/*/config.json", "runs/*/env.json"),
     *("runs/*/metrics.json", "runs/*/*.csv", "runs/*/samples/step_*.png", "runs/*/*.safetensors"),
 )
+LARGE = 100_000  # characters of HTML: a film
 UNRENDERED = "its page cannot be rendered"
 GUIDES = ("use_the_layers", "findings")  # beside the analysis: made when they are named
 
@@ -86,6 +87,7 @@ def analyse(
     before = read_json(folder / PAGES) or {}
     pages = {name: why for name, why in before.items() if only or name in GUIDES}
     books, site = {}, ablation.removeprefix(f"{PUBLISHED}/")
+    figures = set(folder.glob("figures/*"))
     for some in ([n for n in names if n != FRONT], [n for n in names if n == FRONT]):
         new, faults = execute_all({n: partial(_book, n, ablation, results) for n in some}, workers)
         pages |= _kept(folder, some, new, faults, _private(folder, results))
@@ -95,6 +97,8 @@ def analyse(
         _render_run(notebook, site)
     for name in sorted(names, key=FRONT.__eq__):  # last, with what could not be rendered
         _render(folder, name, books.get(name), pages, site)
+    for path in set(folder.glob("figures/*")) - figures if site != ablation else ():
+        path.unlink()  # a published page holds its figures: none is there twice
     write_json(folder / PAGES, pages)
     return left_out(folder)
 
@@ -149,13 +153,14 @@ def _noted(folder: Path, name: str, why: str = "", log: str = "") -> dict[str, s
 
 
 def _slim(value: Any) -> Any:
-    """A notebook, or a part of it, for a code host: of a figure its PNG, and no script."""
+    """A notebook, or a part of it, for a code host: of a figure its PNG, no script and no film."""
     if isinstance(value, list):
         return [_slim(inner) for inner in value]
     if not isinstance(value, dict):
         return value
     gone = {"image/svg+xml"} if value.keys() & set(PICTURES) else set()
-    gone |= {"text/html"} if "<script" in value.get("text/html", "") else set()
+    html = value.get("text/html", "")
+    gone |= {"text/html"} if "<script" in html or len(html) > LARGE else set()
     return type(value)({key: _slim(inner) for key, inner in value.items() if key not in gone})
 
 
@@ -243,7 +248,6 @@ def publish(
         if faults:
             page, why = next(iter(faults.items()))
             raise UserError(f"page {page} cannot be made from what is published: {why['reason']}")
-        shutil.rmtree(new / "figures", ignore_errors=True)  # the pages hold them
         for run in (new / "runs").iterdir():
             for grid in sorted((run / "samples").glob("*.png"))[:-1]:
                 grid.unlink()

@@ -10,7 +10,7 @@ import pytest
 import yaml
 from PIL import Image
 
-from fagan import ablations, workflow
+from fagan import workflow
 from fagan.environment import ROOT
 from fagan.errors import UserError
 
@@ -140,25 +140,6 @@ def test_profiles_keep_the_rules_of_the_graph(tmp_path):
         assert content["keep-going"] and content["ignore-incomplete"] and content["nolock"]
     (tmp_path / "config.yaml").write_text("executor: slurm\nconfig: {gpus: 2}")
     assert workflow.load_profile(str(tmp_path)) == workflow.Profile(tmp_path, False, 2)
-
-
-@pytest.mark.parametrize("here", [True, False])
-@pytest.mark.parametrize(
-    "params,gpus,chosen",
-    [
-        ({"precision": "auto"}, 1, "bf16"),
-        ({"precision": "auto"}, 0, "fp32"),
-        ({"precision": "auto", "device": "cpu"}, 1, "fp32"),
-        ({"precision": "auto", "exact": True}, 1, "fp32"),
-        ({"precision": "bf16"}, 0, "bf16"),
-    ],
-)
-def test_the_submitting_machine_does_not_choose_a_precision(
-    monkeypatch, here, params, gpus, chosen
-):
-    monkeypatch.setattr("torch.cuda.is_available", lambda: here)
-    monkeypatch.setattr("torch.cpu._is_avx512_bf16_supported", lambda: here)
-    assert ablations.resolve_precision(params, gpus) == chosen
 
 
 def test_wrong_usage_is_no_traceback():

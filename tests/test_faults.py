@@ -19,7 +19,7 @@ from fagan import ablations, pages, runner, status, workflow
 from fagan.config import RunConfig
 from fagan.environment import ROOT
 from fagan.errors import UserError
-from fagan.records import CHECKPOINTS, RunRecord, load_runs, read_json, write_json
+from fagan.records import CHECKPOINTS, load_runs, read_json, write_json
 from fagan.status import progress
 from fagan.train import train
 
@@ -387,32 +387,6 @@ def test_a_page_that_was_left_out_is_tried_again(tmp_path):
     assert not workflow.is_complete("tiny", tmp_path)
     workflow.tidy("tiny", tmp_path)
     assert not record.exists(), "it is an output of the analysis, which Snakemake makes anew"
-
-
-@pytest.mark.parametrize(
-    "rows,rest",
-    [
-        (0, b""),
-        (0, b"step,im"),
-        (1, b""),
-        (3, b"3,12,0.4"),
-        (3, bytes(200)),
-        (3, bytes(20) + b"," * 14 + b"\n"),
-        (3, b"\xff\xfe\n"),
-    ],
-)
-def test_a_table_cut_anywhere_is_repaired(tmp_path, rows, rest):
-    """Killed while it wrote a line: what follows the checkpoint is written anew."""
-    config = RunConfig.from_params(TINY)
-    train(config, tmp_path, say=lambda line: None)
-    path, record = tmp_path / "history.csv", RunRecord(tmp_path)
-    lines = path.read_bytes().splitlines(keepends=True)
-    path.write_bytes(b"".join(lines[:rows]) + rest)
-    record.truncate(1)
-    kept = path.read_bytes().splitlines(keepends=True) if path.exists() else []
-    assert kept == lines[: min(rows, 3)]  # the header, steps 0 and 1
-    record.append("history", [{"step": 7}])
-    assert path.read_bytes().splitlines(keepends=True)[0] == lines[0]
 
 
 @pytest.mark.slow
