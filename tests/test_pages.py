@@ -286,7 +286,8 @@ def test_records_and_pages_are_published(finished):
             assert not (target / "runs" / run / name).exists()
         assert len(list((target / "runs" / run / "samples").iterdir())) == 1
     assert {p.parent.name for p in target.rglob("*.safetensors")} == {"fagan-seed0"}
-    assert "SECRET" not in "".join(path.read_text() for path in target.rglob("*.[jchi]*") if path.suffix != ".gz")
+    texts = [path for path in target.rglob("*.[jchi]*") if path.suffix != ".gz"]
+    assert "SECRET" not in "".join(path.read_text() for path in texts)
     assert not list(target.rglob("*.l*")) and not list(target.rglob("*.pt"))
     assert not list(target.glob("figures/*")) and not list(target.rglob("train.*"))
     assert (target / "tables" / "summary.csv").exists()
