@@ -67,9 +67,9 @@ def claims(records) -> set[str]:
     assert (in_d < 0).all() and (in_g > 0).all()
     floor = records["overnight"].reference["final"]["fd_lite0_floor"]
     return {
-        *(f"{mean[arm]:,.0f}" for arm in [*shown, "fagan-relativistic"]),
+        *(f"{mean[arm]:,.0f}" for arm in [*shown, "fagan-relativistic", "fagan-pure-k6"]),
         *(f"{v:,.0f}" for v in photos.groupby("arm")["fd_lite0"].mean()[shown]),
-        *(f"{size[arm]:.2f}" for arm in shown),
+        *(f"{size[arm]:.2f}" for arm in [*shown, "fagan-pure-k6"]),
         *(f"{v:.0f}" for v in against[["change", "low", "high"]]),
         *(f"{v:.2f}" for v in outfit[["dcgan-wide", "sagan-wide", "fagan-pure", "fagan"]]),
         *(f"{abs(v):.2f}" for v in (in_d.min(), in_d.max(), in_g.min(), in_g.max())),
@@ -95,8 +95,11 @@ def _closing(runs) -> int:
 # numbers of README that are no results: what they are stands beside them
 OTHERS = {
     "2018": "the blog",
-    "8×8": "a map",
     "4×4": "a map",
+    "6×6": "a kernel",
+    "8×8 alpha to 0": "a definition",
+    "8×8": "a map",
+    "kernels 4 and 6": "kernels",
     "32 pixels": "a size",
     "95 %": "a level",
     "3 seeds": "a plan",
