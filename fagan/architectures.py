@@ -9,7 +9,9 @@ from fagan.errors import UserError, nearest
 # The stages of every named architecture, keyed by the number of stages before the output layer:
 # 3 at 32 pixels, 4 at 64, 5 at 128. Generator from the latent outward, discriminator from the image
 # inward. F = full attention, C = convolution, +A = self-attention after it. "output F" makes the
-# generator's last layer a full attention layer too.
+# generator's last layer a full attention layer too. RC and RF resize by 2 and keep the size in the
+# layer itself, k x k at stride 1: nearest neighbours before it in the generator, means of 2 x 2
+# after it in the discriminator. At stride 2 a kernel of 1 or 2 leaves holes or seams in the image.
 ARCHITECTURES: dict[str, dict[int, str]] = {
     # no attention: the floor
     "dcgan": {
@@ -45,7 +47,7 @@ ARCHITECTURES: dict[str, dict[int, str]] = {
 # Parameter-matched controls: the same stages, widened until G and D each hold as many parameters
 # as `fagan` of the same resolution and width.
 MATCHED = {"dcgan-wide": "dcgan", "sagan-wide": "sagan"}
-STAGES = ("C", "F", "C+A", "F+A")
+STAGES = ("C", "F", "RC", "RF", "C+A", "F+A", "RC+A", "RF+A")
 RESOLUTIONS = {32: 3, 64: 4, 128: 5}
 
 
@@ -86,6 +88,8 @@ def parse_stages(text: str) -> Stages:
             f"stages {text!r} have {len(generator)} before the '|' and {len(discriminator)} "
             "after it; both networks need the same number"
         )
+    if generator[0].startswith("R"):
+        raise UserError(f"the first stage of {text!r} makes 4x4 of a latent: C or F, not R")
     return Stages(generator, discriminator, output)
 
 

@@ -17,7 +17,8 @@ from fagan.errors import UserError, nearest, shown, unknown
 from fagan.files import damaged, folder_name, read_object
 
 LOSSES = ("standard", "least-squares", "hinge", "relativistic", "relativistic-hinge")
-DATA = ("faces", "folder", "cifar10", "celeba")
+DATA = ("faces", "ties", "folder", "cifar10", "celeba")
+PROCEDURAL = ("faces", "ties")  # drawn by this package, with ties that a score can read
 MOST = 2**62  # no number is larger: beyond it seeds and steps overflow
 
 
@@ -35,7 +36,7 @@ class RunConfig:
     resolution: int = _f(64, "pixels a side")
     width: float = _f(1.0, "channel multiplier")
     latent_size: int = _f(128, "components of z")
-    kernel_size: int = _f(4, "kernel of the full attention layers, 1 to 7")
+    kernel_size: int = _f(4, "kernel of the full attention layers, and of RC and RF stages, 1 to 7")
     squeeze: int = _f(8, "query and key have channels // squeeze")
     alpha_init: float = _f(0.0, "value of every gate before step 0")
     alpha: str = _f("learned", "the gates", choices=("learned", "frozen", "channel"))
@@ -51,7 +52,7 @@ class RunConfig:
     data: str = _f("faces", "source of the images", choices=DATA)
     data_path: str = _f("", "folder or zip of the images; never recorded", local=True)
     crop: str = _f("center", "how an image becomes a square", choices=("center", "none"))
-    images: int = _f(0, "training images at most; 0 for all (faces: 20,000)")
+    images: int = _f(0, "training images at most; 0 for all (faces and ties: 20,000)")
     flip: bool = _f(False, "mirror half of the training images")
     # training
     loss: str = _f("hinge", "loss on logits", choices=LOSSES)
@@ -112,6 +113,12 @@ class RunConfig:
                 raise UserError(f"{name}={getattr(self, name)} must be in [0, 1)")
         if not 1 <= self.kernel_size <= 7:
             raise UserError(f"kernel_size={self.kernel_size} must be 1 to 7")
+        resized = any(s.startswith("R") for s in (*stages.generator, *stages.discriminator))
+        if resized and self.kernel_size % 2 == 0:
+            raise UserError(
+                f"kernel_size={self.kernel_size} must be odd: the stages RC and RF of "
+                f"{self.architecture!r} keep the size"
+            )
         for name in ("images", "seed", "n_intervene"):
             if getattr(self, name) < 0:
                 raise UserError(f"{name}={getattr(self, name)} must not be negative")
@@ -140,8 +147,8 @@ class RunConfig:
                 )
         if self.data == "folder" and not self.data_path:
             raise UserError("data=folder needs its folder or zip: DATA=path/to/images")
-        if self.data == "faces" and self.data_path:
-            raise UserError("data=faces is generated and takes no data_path; set data=folder")
+        if self.data in PROCEDURAL and self.data_path:
+            raise UserError(f"data={self.data} is drawn and takes no data_path; set data=folder")
 
     def channels(self, width: float | None = None) -> tuple[int, ...]:
         """The generator's channels from the latent outward; the discriminator's are the reverse."""
@@ -157,7 +164,7 @@ class RunConfig:
             # the image-side F is always possible: as released, it has squeeze 1 and one head
             *zip(stages.discriminator, (None, *d[:-1]), d, strict=True),
         ):
-            if letters.startswith("F") and before is not None:
+            if "F" in letters and before is not None:
                 yield letters, before
             if letters.endswith("+A"):
                 yield letters, after

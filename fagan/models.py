@@ -18,6 +18,8 @@ from fagan.errors import UserError
 from fagan.layers import FullAttention2d, Gated, SelfAttention2d
 from fagan.spectral_norm import left_out, spectral_norm
 
+RESIZING = nn.Upsample, nn.AvgPool2d  # beside the layer of an RC or RF stage
+
 
 class Generator(nn.Module):
     """z (B, latent_size) -> images (B, 3, R, R) in [-1, 1]."""
@@ -26,11 +28,13 @@ class Generator(nn.Module):
         super().__init__()
         stages = stages_of(config.architecture, config.resolution)
         channels = config.channels(width or widths(config)[0])
-        parts = _Parts(config, transposed=True)
+        strided, sized = _Parts(config, transposed=True), _Parts(config, resized=True)
         layers, inputs, size = [], config.latent_size, 4
         for i, (letters, outputs) in enumerate(zip(stages.generator, channels, strict=True)):
             geometry = (4, 1, 0, 0) if i == 0 else None  # 1x1 -> 4x4, then doubling
-            if letters.startswith("F"):
+            parts = sized if letters.startswith("R") else strided
+            layers += [nn.Upsample(scale_factor=2)] if parts is sized else []
+            if "F" in letters:
                 layer = parts.full(inputs, outputs, size, geometry, nn.LeakyReLU(0.3), norm=True)
             else:
                 layer = parts.convolution(inputs, outputs, geometry, nn.ReLU(), norm=True)
@@ -40,7 +44,7 @@ class Generator(nn.Module):
             inputs, size = outputs, size * 2
         if stages.output == "F":
             # tanh follows the sum of both paths: the image stays in [-1, 1] for any alpha
-            output = parts.full(inputs, 3, size, None, None, norm=False, plain=True)
+            output = strided.full(inputs, 3, size, None, None, norm=False, plain=True)
         else:
             output = nn.ConvTranspose2d(inputs, 3, 4, 2, 1)
         self.latent_size = config.latent_size
@@ -58,19 +62,21 @@ class Discriminator(nn.Module):
         super().__init__()
         stages = stages_of(config.architecture, config.resolution)
         channels = config.channels(width or widths(config)[1])[::-1]
-        parts = _Parts(config, transposed=False)
+        strided, sized = _Parts(config), _Parts(config, resized=True)
         layers, inputs, size = [], 3, config.resolution // 2
         for i, (letters, outputs) in enumerate(zip(stages.discriminator, channels, strict=True)):
-            if letters.startswith("F"):
+            parts = sized if letters.startswith("R") else strided
+            if "F" in letters:
                 inner = i > 0  # as released: no batch norm and squeeze 1 at the image
                 norm = inner and config.batch_norm_discriminator
                 activation = nn.LeakyReLU(0.3 if inner else 0.1)
+                own = 2 * size if parts is sized else size  # before it is halved
                 layer = parts.full(
-                    inputs, outputs, size, None, activation, norm, image_side=not inner
+                    inputs, outputs, own, None, activation, norm, image_side=not inner
                 )
             else:
                 layer = parts.convolution(inputs, outputs, None, nn.LeakyReLU(0.1), norm=False)
-            layers.append(layer)
+            layers += [layer, *([nn.AvgPool2d(2)] if parts is sized else [])]
             if letters.endswith("+A"):
                 layers.append(parts.self_attention(outputs, size))
             inputs, size = outputs, size // 2
@@ -84,9 +90,10 @@ class Discriminator(nn.Module):
 class _Parts:
     """Makes the layers of one network, all of them labelled with their kind and output size."""
 
-    def __init__(self, config: RunConfig, transposed: bool):
+    def __init__(self, config: RunConfig, transposed: bool = False, resized: bool = False):
         self.config = config
         self.transposed = transposed
+        self.resized = resized  # before the layer or after it, by another: it keeps the size
         self.convolve = nn.ConvTranspose2d if transposed else nn.Conv2d
         self.gate = {
             "alpha": config.alpha,
@@ -97,7 +104,8 @@ class _Parts:
         }
 
     def convolution(self, inputs, outputs, geometry, activation, norm) -> nn.Module:
-        kernel, stride, padding, _ = geometry or (4, 2, 1, 0)
+        usual = self._resampling() if self.resized else (4, 2, 1, 0)
+        kernel, stride, padding, _ = geometry or usual
         layer = self.convolve(inputs, outputs, kernel, stride, padding)
         layer = spectral_norm(layer, self.config.released)
         return nn.Sequential(layer, *([nn.BatchNorm2d(outputs)] if norm else []), activation)
@@ -133,8 +141,10 @@ class _Parts:
         return layer
 
     def _resampling(self) -> tuple[int, int, int, int]:
-        """Kernel, stride, padding and output padding that double or halve exactly."""
+        """Kernel, stride, padding and output padding that double or halve exactly, or keep."""
         k = self.config.kernel_size
+        if self.resized:
+            return k, 1, k // 2, 0
         return k, 2, (k - 1) // 2, k % 2 if self.transposed else 0
 
 

@@ -51,10 +51,12 @@ ALPHA = (
 )
 SPECTRAL = ("step", "images_seen", "network", "layer", "spectral_norm")
 TIMING = ("step", "seconds", "images_per_second")
+TIES = ("step", "distance", "coherence", "signal")  # of data=ties only
 INTERVENTIONS = ("layer", "intervention", "fd", "change", "n_fake")
+CLOSED_TIES = ("layer", "intervention", "distance", "coherence", "signal")  # of data=ties only
 # tables that grow during a run, each with the step in its first column
-GROWING = {"history": HISTORY, "alpha": ALPHA, "spectral": SPECTRAL, "timing": TIMING}
-TABLES = GROWING | {"interventions": INTERVENTIONS}
+GROWING = {"history": HISTORY, "alpha": ALPHA, "spectral": SPECTRAL, "timing": TIMING, "ties": TIES}
+TABLES = GROWING | {"interventions": INTERVENTIONS, "closed_ties": CLOSED_TIES}
 TEXTS = ("network", "layer", "intervention")  # the columns of TABLES that hold no numbers
 METRICS = (*SCORES, "step", "images_seen", "reason")  # in every frame of runs
 KEYS = ["run_id", "arm", "seed", "label"]  # the first columns of every frame
@@ -101,9 +103,17 @@ class RunRecord:
             writer.writerows(rows)
 
     def interventions(self, rows: Iterable[Mapping[str, Any]]) -> None:
-        """Written once, whole: a run that is repeated at its end writes the same again."""
-        (self.folder / "interventions.csv").unlink(missing_ok=True)
-        self.append("interventions", rows)
+        """Written once, whole: a run that is repeated at its end writes the same again.
+
+        interventions.csv holds the Fréchet distances, closed_ties.csv the coherences.
+        """
+        rows = list(rows)
+        for name in ("interventions", "closed_ties"):
+            (self.folder / f"{name}.csv").unlink(missing_ok=True)
+        self.append("interventions", [{k: row.get(k, "") for k in INTERVENTIONS} for row in rows])
+        place = ("layer", "intervention")
+        if ties := [r for row in rows for r in tied({k: row.get(k) for k in place}, row)]:
+            self.append("closed_ties", ties)
 
     def truncate(self, step: int) -> None:
         """Drop rows after `step` (-1: all of them) and a line that a crash cut short."""
@@ -120,8 +130,9 @@ class RunRecord:
             else:
                 path.unlink(missing_ok=True)
         if step < 0:
-            ends = ("metrics.json", "interventions.csv", self.weights.name, self.discriminator.name)
-            for path in (*(self.folder / name for name in ends), *self.samples.glob("step_*.png")):
+            ends = "metrics.json", "interventions.csv", "closed_ties.csv"
+            ends = *(self.folder / name for name in ends), self.weights, self.discriminator
+            for path in (*ends, *self.samples.glob("step_*.png")):
                 path.unlink(missing_ok=True)
 
     def reopen(self) -> None:
@@ -164,7 +175,9 @@ class Runs:
     alpha: "pandas.DataFrame"
     spectral: "pandas.DataFrame"
     timing: "pandas.DataFrame"
+    ties: "pandas.DataFrame"
     interventions: "pandas.DataFrame"
+    closed_ties: "pandas.DataFrame"
     folder: Path
 
     @property
@@ -213,6 +226,19 @@ def load_runs(ablation: str, results: Path = RESULTS, run_id: str | None = None)
         folder=folder,
         **{name: _gather(name, runs, folder) for name in TABLES},
     )
+
+
+def tied(place: Mapping[str, Any], scores: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """A row of ties.csv or closed_ties.csv for each distance of which the scores hold a coherence.
+
+    place: what stands before, the step or the layer and the intervention.
+    """
+    distances = sorted(int(name[10:]) for name in scores if re.fullmatch(r"coherence_\d+", name))
+    return [
+        {**place, "distance": d, "coherence": scores[f"coherence_{d}"]}
+        | {"signal": scores[f"signal_{d}"]}
+        for d in distances
+    ]
 
 
 def read_metrics(folder: Path) -> dict[str, Any] | None:

@@ -22,7 +22,7 @@ from fagan.architectures import stages_of
 from fagan.config import RunConfig
 from fagan.errors import UserError, reason
 from fagan.layers import FullAttention2d, Gated
-from fagan.models import Discriminator, Generator
+from fagan.models import RESIZING, Discriminator, Generator
 from fagan.spectral_norm import ReleasedSpectralNorm
 
 try:
@@ -102,6 +102,8 @@ def _pairs(network: nn.Module) -> dict[str, str]:
     """
     index, pairs = 0, {}
     for name, layer in network.stages.named_children():
+        if isinstance(layer, RESIZING):
+            raise UserError("not a network of the package's: it has no stage that resizes")
         ours, theirs = f"stages.{name}", f"model.{index}"
         if isinstance(layer, Gated):
             pairs |= _attention(layer, ours, theirs)
@@ -190,6 +192,8 @@ def networks(config: RunConfig) -> tuple[nn.Module, nn.Module]:
     if Networks is None:
         raise UserError("the released code is a package: pip install attn-gan-pytorch==1.2.3")
     stages = stages_of(config.architecture, config.resolution)
+    if any(letters.startswith("R") for letters in (*stages.generator, *stages.discriminator)):
+        raise UserError(f"{config.architecture!r}: the released code has no stage that resizes")
     channels = config.channels()
 
     layers, inputs = [], config.latent_size

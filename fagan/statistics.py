@@ -49,11 +49,12 @@ def final_scores(runs: Runs) -> pd.DataFrame:
         label=pd.Categorical(done["arm"].map(runs.labels), order, ordered=True)
     )
     sizes = ["parameters_generator", "parameters_discriminator"]
-    for name in dict.fromkeys([*SCORES, "fid", *sizes, "steps", "images_seen"]):
+    tied = [name for name in done if name.startswith(("coherence_", "signal_"))]
+    for name in dict.fromkeys([*SCORES, *tied, "fid", *sizes, "steps", "images_seen"]):
         frame[name] = numbers(done, name)
-    for tie in ("eyes", "outfit"):
-        seen = frame[f"signal_{tie}"] > SIGNAL
-        frame[f"coherence_{tie}"] = frame[f"coherence_{tie}"].where(seen)
+    for name in [name for name in frame if name.startswith("coherence_")]:
+        seen = frame[name.replace("coherence", "signal")] > SIGNAL
+        frame[name] = frame[name].where(seen)
     frame["parameters"] = frame[sizes[0]] + frame[sizes[1]]
     return frame.sort_values(["label", "seed"], kind="stable").reset_index(drop=True)
 
@@ -135,6 +136,13 @@ def _own(pair: np.ndarray, m: int) -> tuple[float, float]:
     return stats.t.interval(1 - LEVEL / m, len(pair) - 1, pair.mean(), error)
 
 
+def interval(seeds: pd.Series) -> tuple[float, float]:
+    """95 % of a mean over seeds (Student's t), as seaborn's `errorbar` takes it; NaN with one."""
+    if len(seeds) < 2:
+        return np.nan, np.nan
+    return stats.t.interval(1 - LEVEL, len(seeds) - 1, np.mean(seeds), stats.sem(seeds))
+
+
 def styled(table: pd.DataFrame, digits: int = 0, unit: str = " %") -> Styler:
     """What compare() returned as a reader sees it: a bold change has an interval without 0."""
     few = {0: "no seed in common", 1: "one seed: no interval", 2: "two seeds: no interval"}
@@ -142,7 +150,7 @@ def styled(table: pd.DataFrame, digits: int = 0, unit: str = " %") -> Styler:
     def number(value):
         return "" if pd.isna(value) else f"{value:+,.{digits}f}{unit}".replace("-", MINUS)
 
-    def interval(low, high, n=None):
+    def between(low, high, n=None):
         if pd.isna(low):
             return "" if n is None else few.get(n, "no noise to see")
         return f"{low:+,.{digits}f} to {high:+,.{digits}f}{unit}".replace("-", MINUS)
@@ -150,8 +158,8 @@ def styled(table: pd.DataFrame, digits: int = 0, unit: str = " %") -> Styler:
     view = pd.DataFrame({"arm": table["label"] if "label" in table else table["arm"]})
     view["seeds"], view["change"] = table["n"], table["change"].map(number)
     whole, own = table[["low", "high", "n"]], table[["own_low", "own_high"]]
-    view["95 % interval"] = [interval(*row) for row in whole.itertuples(index=False)]
-    view["from its own seeds"] = [interval(*row) for row in own.itertuples(index=False)]
+    view["95 % interval"] = [between(*row) for row in whole.itertuples(index=False)]
+    view["from its own seeds"] = [between(*row) for row in own.itertuples(index=False)]
     view["would be seen"] = table["detectable"].map(number)
     bold = ((table["low"] > 0) | (table["high"] < 0)).map({True: "font-weight: bold", False: ""})
     view, bold = view.reset_index(drop=True), bold.to_list()

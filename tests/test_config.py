@@ -87,20 +87,22 @@ def test_every_architecture_has_stages_for_every_resolution(name, resolution, st
 
 
 stage = st.sampled_from(STAGES)
+first = st.sampled_from([letters for letters in STAGES if not letters.startswith("R")])
 
 
 @given(
-    st.lists(st.tuples(stage, stage), min_size=1, max_size=6),
+    st.tuples(first, stage),
+    st.lists(st.tuples(stage, stage), max_size=5),
     st.sampled_from(["", ", output C", ", output F"]),
 )
-def test_stage_strings_are_read_back(pairs, output):
-    generator, discriminator = zip(*pairs, strict=True)
+def test_stage_strings_are_read_back(begin, pairs, output):
+    generator, discriminator = zip(begin, *pairs, strict=True)
     stages = parse_stages(f"{' '.join(generator)}{output} | {' '.join(discriminator)}")
     assert stages.generator == generator and stages.discriminator == discriminator
     assert stages.output == (output[-1] if output else "C")
 
 
-@given(st.text(alphabet="FCA+| ,outp", max_size=30))
+@given(st.text(alphabet="RFCA+| ,outp", max_size=30))
 def test_no_stage_string_ends_in_a_traceback(text):
     try:
         parse_stages(text)

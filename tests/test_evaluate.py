@@ -409,13 +409,14 @@ def test_the_floor_compares_images_that_the_reference_does_not_hold():
 @pytest.mark.parametrize(
     ("n_train", "n_real", "split", "ties", "message"),
     [
-        (1, 1, "train", False, "noise gives 1 images to train on and 1 .*at least 4 and 2"),
-        (3, 3, "train", False, "noise gives 3 images"),
-        (4, 1, "held-out", False, "noise gives 4 images to train on and 1"),
-        (9, 31, "held-out", True, "n_real=31: .* at least 32 reference faces; SET=n_real=32"),
-        (4, 2, "held-out", False, None),
-        (4, 4, "train", False, None),
-        (10, 10, "train", False, None),
+        (1, 1, "train", "", "noise gives 1 images to train on and 1 .*at least 4 and 2"),
+        (3, 3, "train", "", "noise gives 3 images"),
+        (4, 1, "held-out", "", "noise gives 4 images to train on and 1"),
+        (9, 31, "held-out", "faces", "n_real=31: .* faces needs at least 32 .*; SET=n_real=32"),
+        (9, 63, "held-out", "ties", "n_real=63: .* ties needs at least 64 .*; SET=n_real=64"),
+        (4, 2, "held-out", "", None),
+        (4, 4, "train", "", None),
+        (10, 10, "train", "", None),
     ],
 )
 def test_too_few_images_are_refused_and_enough_are_scored(n_train, n_real, split, ties, message):

@@ -13,6 +13,7 @@ from torch import nn
 from fagan.config import RunConfig
 from fagan.errors import UserError
 from fagan.evaluate import NotFinite, sample
+from fagan.evaluate.sampling import draw_latents
 from fagan.interpret import (
     COLUMNS,
     Recorded,
@@ -30,6 +31,7 @@ from fagan.interpret import (
     maps,
     query_dependence,
     record,
+    refitted,
     spectral_norms,
     summary,
     swap_branches,
@@ -499,7 +501,7 @@ def test_interventions_leave_nothing_behind():
 def fingerprint(images):
     """A cheap score that notices any change: grey levels with random signs."""
     signs = torch.randn(images.shape, generator=torch.Generator().manual_seed(9)).sign()
-    return (images * signs).sum(dtype=DOUBLE).item()
+    return {"fd": (images * signs).sum(dtype=DOUBLE).item(), "mean": images.float().mean().item()}
 
 
 def contrasted():
@@ -519,26 +521,49 @@ def test_a_row_per_layer_and_intervention():
     every = ["full 4x4", "full 8x8", "self 16x16", "all"]
     assert [(row["layer"], row["intervention"]) for row in rows] == [
         ("all", "as trained"),
+        ("all", "as trained, refitted"),
         *((layer, "alpha = 0") for layer in every),
+        *((layer, "alpha = 0, refitted") for layer in every),
         *((layer, "alpha = 1") for layer in every),
         *((layer, "swapped") for layer in ("full 4x4", "full 8x8", "all")),
     ]
     trained = rows[0]["fd"]
-    assert (trained, rows[0]["change"]) == (fingerprint(sample(model, **arguments)), 0)
+    as_trained = fingerprint(sample(model, **arguments))
+    assert (trained, rows[0]["change"]) == (as_trained["fd"], 0)
+    assert rows[0]["mean"] == as_trained["mean"]
     for row in rows[1:]:
         touched = {"full 4x4": [0], "full 8x8": [1], "self 16x16": [3], "all": [0, 1, 3]}
         copy = contrasted().eval()
-        for index in touched[row["layer"]]:
+        kind, refit = row["intervention"].partition(", refitted")[:2]
+        for index in touched[row["layer"]] if kind != "as trained" else ():
             layer = copy.stages[index]
             with torch.no_grad():
-                if row["intervention"] != "swapped":
-                    layer.alpha.fill_(float(row["intervention"].split()[-1]))
+                if kind != "swapped":
+                    layer.alpha.fill_(float(kind.split()[-1]))
                 elif isinstance(layer, FullAttention2d):
                     layer.alpha.copy_(1 - layer.alpha)
-        expected = fingerprint(sample(copy, **arguments))
+        with refitted(copy, draw_latents(6, 128, seed=6), 4) if refit else nullcontext():
+            expected = fingerprint(sample(copy, **arguments))["fd"]
         assert row["fd"] == pytest.approx(expected, abs=5)  # batches of 4 and of 6 round apart
         assert row["change"] == row["fd"] - trained
         assert abs(row["change"]) > 30, f"{row}: a vacuous comparison"
+
+
+def test_refitted_batch_norm_is_that_of_the_network_as_it_is_now():
+    """In one batch: what train mode gives, but for the unbiased variance of 64 x 16 values."""
+    model, z = contrasted().train(), draw_latents(64, 128, seed=3)
+    before = state(model)
+    with force_alpha(model, 0.0), refitted(model, z, batch=64):
+        assert not model.training
+        in_eval = model(z)
+        for norm in (m for m in model.modules() if isinstance(m, nn.BatchNorm2d)):
+            norm.train()
+        torch.testing.assert_close(in_eval, model(z), rtol=0, atol=1e-2)
+    assert_same_state(state(model), before)
+    assert {m.momentum for m in model.modules() if isinstance(m, nn.BatchNorm2d)} == {0.1}
+    model.eval()
+    with force_alpha(model, 0.0):
+        assert (model(z) - in_eval).abs().max() > 0.05, "a vacuous comparison"
 
 
 def test_an_intervention_that_diverges_is_not_a_number():
@@ -548,7 +573,7 @@ def test_an_intervention_that_diverges_is_not_a_number():
     def score(images):
         if not torch.equal(images, trained):
             raise NotFinite("diverged")
-        return 1.0
+        return {"fd": 1.0}
 
     first, *others = interventions(model, score, **arguments)
     assert first["fd"] == 1 and all(math.isnan(row["fd"]) for row in others)

@@ -257,9 +257,14 @@ CELLS = st.lists(
 def two_runs(tmp_path_factory):
     arms = {"sagan": {"architecture": "sagan"}, "fagan": {"architecture": "fagan"}}
     options = {"diverged": (), "unfinished": (), "not_begun": (), "grids": 0}
-    return make_ablation(
+    folder = make_ablation(
         tmp_path_factory.mktemp("records"), arms=arms, seeds=1, steps=50, **options
     )
+    tie = {"distance": 4, "coherence": 0.5, "signal": 0.9}
+    for run in folder.glob("runs/*"):
+        RunRecord(run).append("ties", [{"step": step} | tie for step in (0, 50)])
+        RunRecord(run).append("closed_ties", [{"layer": "all", "intervention": "alpha = 0"} | tie])
+    return folder
 
 
 @settings(max_examples=60, deadline=None, derandomize=True, database=None)

@@ -13,8 +13,8 @@ import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 from torch import Tensor
 
-from fagan import faces
-from fagan.config import RunConfig
+from fagan import faces, ties
+from fagan.config import PROCEDURAL, RunConfig
 from fagan.data.cache import Blocks, Stored, stored
 from fagan.data.sources import CelebA, Cifar10, open_source
 from fagan.errors import UserError, one_line, reason
@@ -24,7 +24,7 @@ log = logging.getLogger(__name__)
 
 Split = Literal["train", "reference"]
 
-FACES = 20_000  # training images where the configuration does not say
+DRAWN = 20_000  # procedural training images where the configuration does not say
 # Raise it when the pixels of a decoded image change: cached sets are keyed by it.
 VERSION = 1
 _HOLD_OUT_FROM = 4  # own images are held out only from this many times the reference on
@@ -39,12 +39,12 @@ class ImageSet:
     """Images of one split, and what a record says about them.
 
     images: uint8 (N, 3, R, R), mapped read-only from the cache; writing to it ends the process.
-    name: "faces", "cifar10", "celeba", or the folder's or zip's own name without its path.
+    name: "faces", "ties", "cifar10", "celeba", or the folder's or zip's own name without its path.
     split: "train", "test" (of a published set), "held-out" or "given"; a reference that had to be
         taken from the training images says "train".
     checksum: 12 hex digits of the sha256 of shape and pixels, the same wherever they came from.
     broken: names of the images that could not be read, of the whole source.
-    ties: the images are procedural faces, of which `evaluate.coherence` can be told.
+    ties: "faces" or "ties" where `evaluate.coherence` can read the images' ties, else "".
     """
 
     images: Tensor
@@ -52,7 +52,7 @@ class ImageSet:
     split: str
     checksum: str
     broken: tuple[str, ...] = ()
-    ties: bool = False
+    ties: str = ""
 
     def __len__(self) -> int:
         return len(self.images)
@@ -61,15 +61,15 @@ class ImageSet:
 def load(config: RunConfig, split: Split, *, download: bool = False) -> ImageSet:
     """The training images or the reference images of a run.
 
-    faces: two seeds. cifar10, celeba: the published train and test splits, in $FAGAN_DATA, ./data
-    or config.data_path, fetched only if `download`. folder: n_real images are held out for
+    faces, ties: two seeds. cifar10, celeba: the published train and test splits, in $FAGAN_DATA,
+    ./data or config.data_path, fetched only if `download`. folder: n_real images are held out for
     reference if that leaves three times as many for training, else the reference is a sample of the
     training images. Raises UserError where images are missing or too many are broken.
     """
     if split not in ("train", "reference"):
         raise ValueError(f"split {split!r} is neither 'train' nor 'reference'")
-    if config.data == "faces":
-        return _faces(config, split)
+    if config.data in PROCEDURAL:
+        return _drawn(config, split)
     if config.data == "folder":
         return _own(config, split)
     train = split == "train"
@@ -92,22 +92,22 @@ def load_all(path: str | Path, resolution: int, crop: str = "center", limit: int
     return _slice(found, 0, len(found.images), source.name, "given")
 
 
-def _faces(config: RunConfig, split: Split) -> ImageSet:
-    train, size = split == "train", config.resolution
-    count = (config.images or FACES) if train else config.n_real
-    seed = faces.TRAIN_SEED if train else faces.REFERENCE_SEED
-    key = {"faces": seed, "version": faces.VERSION, "resolution": size, "count": count}
-    make = partial(_rendered, seed, count, size)
-    found = stored(f"faces-{size}", key, make, lambda: count * 3 * size**2)
-    found = _slice(found, 0, count, "faces", "train" if train else "held-out")
-    return replace(found, ties=True)
+def _drawn(config: RunConfig, split: Split) -> ImageSet:
+    train, size, name = split == "train", config.resolution, config.data
+    source = {"faces": faces, "ties": ties}[name]
+    count = (config.images or DRAWN) if train else config.n_real
+    seed = source.TRAIN_SEED if train else source.REFERENCE_SEED
+    key = {name: seed, "version": source.VERSION, "resolution": size, "count": count}
 
+    def blocks() -> Blocks:
+        log.info("drawing %d %s of %d pixels, once", count, name, size)
+        for start in range(0, count, 1024):
+            some = range(start, min(start + 1024, count))
+            yield source.render(some, size, seed).numpy(), []
 
-def _rendered(seed: int, count: int, resolution: int) -> Blocks:
-    log.info("rendering %d faces of %d pixels, once", count, resolution)
-    for start in range(0, count, 1024):
-        some = range(start, min(start + 1024, count))
-        yield faces.render(some, resolution, seed).numpy(), []
+    found = stored(f"{name}-{size}", key, blocks, lambda: count * 3 * size**2)
+    found = _slice(found, 0, count, name, "train" if train else "held-out")
+    return replace(found, ties=name)
 
 
 def _own(config: RunConfig, split: Split) -> ImageSet:

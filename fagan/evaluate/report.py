@@ -65,7 +65,7 @@ def _row(
         row |= _named(_memorisation(features, ref, trained, extractor), extractor)
         row["n_train"] = len(trained)
     if real.ties:
-        row |= coherence(images, real.images)
+        row |= coherence(images, real.images, real.ties)
     if extractor.classes is not None:
         row |= inception_score(features, extractor)
     return row

@@ -22,7 +22,8 @@ from fagan.files import replacing
 METRICS = {"lite0": ("fd_lite0", "kid_lite0"), "inception": ("fid", "kid_inception")}
 # Raise it when an extractor's code changes the last digits of features: kept ones are made again.
 FEATURES_CODE = 2
-FACES = 32  # of 16 faces the coherence's signal is 0, since it regresses on 15 colours
+# for a coherence: its signal regresses on 15 colours of faces, on 30 of tied patches
+LEAST = {"faces": 32, "ties": 64}
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,10 +56,10 @@ def enough_images(train: ImageSet, real: ImageSet) -> None:
             f"{train.name} gives {len(train)} images to train on and {len(real)} to score against: "
             "at least 4 and 2 are needed, and some thousands for a score that means something"
         )
-    if real.ties and len(real) < FACES:
+    if real.ties and len(real) < (least := LEAST[real.ties]):
         raise UserError(
-            f"n_real={len(real)}: the coherence of faces needs at least {FACES} reference faces; "
-            f"SET=n_real={FACES}"
+            f"n_real={len(real)}: the coherence of {real.ties} needs at least {least} reference "
+            f"images; SET=n_real={least}"
         )
 
 

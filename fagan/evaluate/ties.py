@@ -1,30 +1,32 @@
-"""Coherence: are the long-range ties of the procedural faces kept?
+"""Coherence: are the long-range ties of the procedural images kept?
 
 The faces hold two exact ties between far places, drawn independently of all else: the left iris has
 the colour of the right one, a quarter of the width away, and the headgear has the colour of the
-clothes, 0.72 of the height away. A Fréchet distance hardly sees them break (real 49.4, irises
-mismatched 52.2 at 64 pixels and n = 1,500); these scores see nothing else.
+clothes, 0.72 of the height away. The tied patches hold four, 4 to 28 pixels apart. A Fréchet
+distance hardly sees them break (real faces 49.4, irises mismatched 52.2 at 64 pixels and
+n = 1,500); these scores see nothing else.
 """
 
 import torch
 from torch import Tensor
 
-from fagan.faces import probes
+from fagan import faces, ties
 
-TIES = {"eyes": ("iris_left", "iris_right"), "outfit": ("gear", "cloth")}
+SOURCES = {"faces": faces, "ties": ties}
 
 
-def coherence(images: Tensor, reference: Tensor) -> dict[str, float]:
-    """How well `images` keep each tie, relative to real faces.
+def coherence(images: Tensor, reference: Tensor, source: str = "faces") -> dict[str, float]:
+    """How well `images` keep each tie, relative to real ones.
 
-    images, reference: uint8 (N, 3, R, R) of one resolution, 500 or more of each. Returns
-    - `coherence_eyes`, `coherence_outfit`: 1 - E|a - b| / E|a - b'|, with b' from another image of
-      the same set, over the same of the reference. 1 = tied as in real faces, 0 = independent,
-      below 0 = further apart than chance. NaN where the patches hold one colour in all images, so
-      that there is no chance level.
-    - `signal_eyes`, `signal_outfit`: the chroma in the two patches that no other patch (skin,
-      background, the other tie) explains, as a root mean square over the reference's. About 1 for
-      real faces.
+    images, reference: uint8 (N, 3, R, R) of one resolution, 500 or more of each. source: which set
+    the reference is of. Returns for every tie ("eyes" and "outfit" of faces; "4", "8", "16", "28",
+    the distance, of ties)
+    - `coherence_TIE`: 1 - E|a - b| / E|a - b'|, with b' from another image of the same set, over
+      the same of the reference. 1 = tied as in real images, 0 = independent, below 0 = further
+      apart than chance. NaN where the patches hold one colour in all images, so that there is no
+      chance level.
+    - `signal_TIE`: the chroma in the two patches that no other patch (skin, ground, another tie)
+      explains, as a root mean square over the reference's. About 1 for real images.
 
     **Read a coherence only where its signal is above 0.5.** Irises painted over, a heavy blur and
     a collapse to ten images all look coherent, since equal skin is equal too; their signal is near
@@ -35,20 +37,21 @@ def coherence(images: Tensor, reference: Tensor) -> dict[str, float]:
         raise ValueError(
             f"images {tuple(images.shape[1:])} against a reference {tuple(reference.shape[1:])}"
         )
-    made, real = _probes(images), _probes(reference)
+    read, pairs = SOURCES[source].probes, SOURCES[source].TIES
+    made, real = _probes(images, read), _probes(reference, read)
     scores = {}
-    for tie, (a, b) in TIES.items():
+    for tie, (a, b) in pairs.items():
         norm = _agreement(real[a], real[b])
         if not norm > 0:
-            raise ValueError(f"the reference does not tie its {tie}: it holds no procedural faces")
+            raise ValueError(f"the reference does not tie its {tie}: it holds no {source}")
         scores[f"coherence_{tie}"] = _agreement(made[a], made[b]) / norm
-    for tie, pair in TIES.items():
+    for tie, pair in pairs.items():
         scores[f"signal_{tie}"] = _signal(made, pair) / _signal(real, pair)
     return scores
 
 
-def _probes(images: Tensor) -> dict[str, Tensor]:
-    parts = [probes(part) for part in images.split(1024)]  # floats of 1,024 images at a time
+def _probes(images: Tensor, read) -> dict[str, Tensor]:
+    parts = [read(part) for part in images.split(1024)]  # floats of 1,024 images at a time
     return {name: torch.cat([part[name] for part in parts]).double() for name in parts[0]}
 
 
@@ -64,7 +67,7 @@ def _agreement(a: Tensor, b: Tensor) -> float:
 
 def _signal(colours: dict[str, Tensor], pair: tuple[str, str]) -> float:
     """Root mean square of the pair's chroma after regressing on all other patches' colours."""
-    others = torch.cat([v for k, v in colours.items() if k not in pair], 1)  # (N, 15)
+    others = torch.cat([v for k, v in colours.items() if k not in pair], 1)  # (N, 15 or 30)
     others = others - others.mean(0)
     u, s, _ = torch.linalg.svd(others, full_matrices=False)
     u = u[:, s > 1e-6 * max(float(s.max()), 1.0)]  # equal images leave directions of rounding only

@@ -15,12 +15,13 @@ torch.Size([4, 3, 32, 32])
 """
 
 from fagan.faces.attributes import MISMATCHES, REFERENCE_SEED, TRAIN_SEED, attributes
-from fagan.faces.probes import probes
+from fagan.faces.probes import TIES, probes
 from fagan.faces.render import VERSION, render
 
 __all__ = [
     "MISMATCHES",
     "REFERENCE_SEED",
+    "TIES",
     "TRAIN_SEED",
     "VERSION",
     "attributes",

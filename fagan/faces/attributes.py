@@ -145,12 +145,12 @@ def attributes(
     if mismatch is not None and mismatch not in MISMATCHES:
         raise unknown("mismatch", mismatch, MISMATCHES)
     indices = as_indices(indices)
-    uniforms = _uniforms(seed, indices, _COLUMNS, _ATTRIBUTES)
+    uniforms = counter_uniforms(seed, indices, _COLUMNS, _ATTRIBUTES)
     columns = iter(uniforms.T)
     found = _colours(uniforms, columns)
     if mismatch is not None:
         # these columns stand apart, so that an unbroken face draws exactly what it always drew
-        anew = _uniforms(seed, indices, 6, _MISMATCHED).T
+        anew = counter_uniforms(seed, indices, 6, _MISMATCHED).T
         if mismatch == "eyes":
             found["iris_right"] = _iris(*anew[:3])
         else:
@@ -185,7 +185,7 @@ def as_indices(indices: Iterable[int] | Tensor) -> np.ndarray:
 
 def noise(seed: int, indices: np.ndarray, resolution: int) -> Tensor:
     """The sensor noise of N pictures before scaling: float32 (N, 3, R, R), uniform in (0, 1]."""
-    uniforms = _uniforms(seed, indices, 3 * resolution * resolution, _NOISE)
+    uniforms = counter_uniforms(seed, indices, 3 * resolution * resolution, _NOISE)
     return torch.from_numpy(uniforms).view(-1, 3, resolution, resolution)
 
 
@@ -208,9 +208,9 @@ def _colours(uniforms: np.ndarray, columns) -> dict[str, np.ndarray]:
     outfit = _outfit(next(columns), next(columns), next(columns))
 
     hue = next(columns)
-    start = _from_hsv(hue, 0.05 + 0.5 * next(columns), 0.55 + 0.43 * next(columns))
+    start = from_hsv(hue, 0.05 + 0.5 * next(columns), 0.55 + 0.43 * next(columns))
     hue = hue + (-0.16 + 0.32 * next(columns))
-    end = _from_hsv(hue, 0.1 + 0.5 * next(columns), 0.35 + 0.5 * next(columns))
+    end = from_hsv(hue, 0.1 + 0.5 * next(columns), 0.35 + 0.5 * next(columns))
     return {
         "skin": skin.clip(0, 1),
         "hair": hair.clip(0, 1),
@@ -224,14 +224,14 @@ def _colours(uniforms: np.ndarray, columns) -> dict[str, np.ndarray]:
 
 
 def _iris(hue, saturation, value) -> np.ndarray:
-    return _from_hsv(hue, 0.55 + 0.4 * saturation, 0.45 + 0.45 * value)
+    return from_hsv(hue, 0.55 + 0.4 * saturation, 0.45 + 0.45 * value)
 
 
 def _outfit(hue, saturation, value) -> np.ndarray:
-    return _from_hsv(hue, 0.35 + 0.6 * saturation, 0.45 + 0.5 * value)
+    return from_hsv(hue, 0.35 + 0.6 * saturation, 0.45 + 0.5 * value)
 
 
-def _from_hsv(hue, saturation, value) -> np.ndarray:
+def from_hsv(hue, saturation, value) -> np.ndarray:
     """Hue in turns, saturation and value in [0, 1], all (N,) -> RGB (N, 3) in [0, 1]."""
     sextant = (hue % 1.0) * 6.0
 
@@ -242,7 +242,7 @@ def _from_hsv(hue, saturation, value) -> np.ndarray:
     return np.stack([channel(5.0), channel(3.0), channel(1.0)], -1)
 
 
-def _uniforms(seed: int, indices: np.ndarray, columns: int, stream: int) -> np.ndarray:
+def counter_uniforms(seed: int, indices: np.ndarray, columns: int, stream: int) -> np.ndarray:
     """Uniforms in (0, 1], float32 (N, columns), each a function of (seed, stream, index, column).
 
     A splitmix64 counter: the three odd constants are those of its reference implementation and of

@@ -10,6 +10,7 @@ from functools import lru_cache
 import torch
 from torch import Tensor
 
+TIES = {"eyes": ("iris_left", "iris_right"), "outfit": ("gear", "cloth")}
 _OVERSAMPLING = 8
 _CHUNK = 512
 

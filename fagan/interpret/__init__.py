@@ -6,7 +6,7 @@
 | how far, how sharply? | `attention_statistics` (`attention_distance`, `attention_entropy`) |
 | does it matter who asks? | `query_dependence` |
 | how much of the output is attention? | `branch_energies` |
-| would the samples miss it? | `force_alpha`, `swap_branches`, `interventions` |
+| would the samples miss it? | `force_alpha`, `swap_branches`, `refitted`, `interventions` |
 | how far does a unit reach? | `effective_receptive_field`, `theoretical_receptive_field` |
 | are the weights bounded? | `spectral_norms` |
 | all of a network's layers at a log step | `summary` |
@@ -32,6 +32,7 @@ from fagan.interpret.fields import (
 from fagan.interpret.interventions import (
     force_alpha,
     interventions,
+    refitted,
     swap_branches,
 )
 from fagan.interpret.maps import (
@@ -66,6 +67,7 @@ __all__ = [
     "map_at",
     "query_dependence",
     "record",
+    "refitted",
     "spectral_norms",
     "stages",
     "summary",

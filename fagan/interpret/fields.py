@@ -19,6 +19,7 @@ from fagan.errors import UserError, unknown
 from fagan.evaluate import evaluating
 from fagan.interpret.recording import gated_layers
 from fagan.layers import FullAttention2d, Gated
+from fagan.models import RESIZING
 
 # A pixel belongs to the field where it has more than 1 - 95.45 % (two sigma of a Gaussian) of the
 # strongest pixel's influence (Luo et al., section 3).
@@ -111,7 +112,11 @@ def stages(network: nn.Module, inputs: Tensor) -> list[tuple[str, str, int]]:
     The label of an output that is no attention layer is "".
     """
     gates = {layer: label for label, layer in gated_layers(network).items()}
-    names = {stage: f"stages.{name}" for name, stage in network.stages.named_children()}
+    names = {
+        stage: f"stages.{name}"
+        for name, stage in network.stages.named_children()
+        if not isinstance(stage, RESIZING)
+    }
     names[network.output] = "output"
     found = []
 

@@ -7,7 +7,7 @@ is a UserError.
 """
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
 
@@ -15,7 +15,8 @@ import torch
 from torch import Tensor, nn
 
 from fagan.errors import UserError, unknown
-from fagan.evaluate import NotFinite, sample
+from fagan.evaluate import NotFinite, evaluating, sample
+from fagan.evaluate.sampling import draw_latents
 from fagan.interpret.recording import gated_layers
 from fagan.layers import FullAttention2d, Gated
 
@@ -44,9 +45,33 @@ def swap_branches(network: nn.Module, layer: str | None = None) -> Iterator[None
         yield
 
 
+@contextmanager
+def refitted(network: nn.Module, inputs: Tensor, batch: int = 64) -> Iterator[None]:
+    """Batch norm with the statistics that the network has now: means over the batches of one pass.
+
+    Closing a gate changes what the later layers are given; with the statistics of training a score
+    shows that mismatch beside the loss of the gate. Modes and buffers are put back.
+    """
+    norms = [m for m in network.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)]
+    momenta = [norm.momentum for norm in norms]
+    with evaluating(network):
+        for norm in norms:
+            norm.reset_running_stats()
+            norm.train().momentum = None  # a plain mean of all batches
+        try:
+            with torch.no_grad():
+                for some in inputs.split(batch):
+                    network(some)
+            network.eval()
+            yield
+        finally:
+            for norm, momentum in zip(norms, momenta, strict=True):
+                norm.momentum = momentum
+
+
 def interventions(
     generator: nn.Module,
-    score: Callable[[Tensor], float],
+    score: Callable[[Tensor], Mapping[str, float]],
     *,
     n: int,
     latent_size: int,
@@ -56,38 +81,51 @@ def interventions(
 ) -> list[dict]:
     """Change in a score for each layer and for all at once, all from the same n latents.
 
-    score: images, uint8 (n, 3, R, R) on the CPU -> float; a Fréchet distance, lower is better.
+    score: images, uint8 (n, 3, R, R) on the CPU -> {"fd": a Fréchet distance, lower is better, and
+    whatever else is scored}.
 
-    Returns rows {"layer", "intervention", "fd", "change"}. The first, ("all", "as trained"), is the
-    network as it is; change = fd - its fd. Interventions: "alpha = 0", "alpha = 1", "swapped"; one
-    that a layer cannot have has no row. fd is NaN where the images hold NaN or infinity.
+    Returns rows {"layer", "intervention", "fd", "change", ...}. The first, ("all", "as trained"),
+    is the network as it is; change = fd - its fd. Interventions: "alpha = 0", "alpha = 1" and
+    "swapped", and "as trained" and "alpha = 0" once more with batch norm `refitted` on n other
+    latents; one that a layer cannot have has no row. fd is NaN where the images hold NaN or
+    infinity.
 
-    Batch norm keeps the running statistics of the trained network, which an intervention upstream
-    no longer fits: a large change says that the layer is used, not that a network trained without
-    it would be as much worse.
+    Unless it is refitted, batch norm keeps the statistics of the trained network, which an
+    intervention upstream no longer fits. Either way a large change says that the layer is used, not
+    that a network trained without it would be as much worse.
     """
+    others = draw_latents(n, latent_size, seed + 1).to(device)
 
-    def scored() -> float:
+    def scored() -> dict[str, float]:
         try:
-            return float(score(sample(generator, n, latent_size, seed, batch, device)))
+            return dict(score(sample(generator, n, latent_size, seed, batch, device)))
         except NotFinite:
-            return math.nan
+            return {"fd": math.nan}
+
+    @contextmanager
+    def closed_and_refitted(layer: str | None) -> Iterator[None]:
+        with force_alpha(generator, 0.0, layer), refitted(generator, others, batch):
+            yield
 
     kinds = (
         ("alpha = 0", _has_alpha, partial(force_alpha, generator, 0.0)),
+        ("alpha = 0, refitted", _has_alpha, closed_and_refitted),
         ("alpha = 1", _has_alpha, partial(force_alpha, generator, 1.0)),
         ("swapped", _has_two_branches, partial(swap_branches, generator)),
     )
     trained = scored()
     found = [("all", "as trained", trained)]
+    if any(_has_alpha(layer) for layer in gated_layers(generator).values()):
+        with refitted(generator, others, batch):
+            found.append(("all", "as trained, refitted", scored()))
     for name, able, intervene in kinds:
         labels = [label for label, layer in gated_layers(generator).items() if able(layer)]
         for label in [*labels, *(["all"] if labels else [])]:
             with intervene(layer=None if label == "all" else label):
                 found.append((label, name, scored()))
     return [
-        {"layer": layer, "intervention": name, "fd": fd, "change": fd - trained}
-        for layer, name, fd in found
+        {"layer": layer, "intervention": name, **scores, "change": scores["fd"] - trained["fd"]}
+        for layer, name, scores in found
     ]
 
 

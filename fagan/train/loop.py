@@ -18,6 +18,7 @@ from fagan.records import (
     RunRecord,
     read_metrics,
     refuse_other_config,
+    tied,
 )
 from fagan.train.arithmetic import fast_matmul, pick_device, threads
 from fagan.train.checkpoint import restore, save, save_weights
@@ -154,6 +155,8 @@ def _record(
     record.append("history", [place | {k: v for k, v in values.items() if k in HISTORY}])
     record.append("alpha", instruments.gates())
     record.append("spectral", instruments.spectral())
+    if rows := tied({"step": state.step}, values):
+        record.append("ties", rows)
 
 
 def _seconds_before(record: RunRecord) -> float:

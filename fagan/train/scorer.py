@@ -56,14 +56,15 @@ class Scorer:
         return scores
 
     def intervene(self, state: State) -> list[dict]:
-        """Rows of interventions.csv: the score with gates set by hand, at n_intervene images."""
+        """The scores with gates set by hand, at n_intervene images: rows of interventions.csv and,
+        with the coherences, of closed_ties.csv."""
         n = self.config.n_intervene
         if not n or not interpret.gated_layers(state.average):
             return []
         with precision(self.config, torch.device(self.device)):
             rows = interpret.interventions(
                 state.average,
-                self._frechet,
+                self._alone,
                 n=n,
                 latent_size=self.config.latent_size,
                 seed=EVALUATION_SEED,
@@ -71,9 +72,13 @@ class Scorer:
             )
         return [row | {"n_fake": n} for row in rows]
 
-    def _frechet(self, images: Tensor) -> float:
+    def _alone(self, images: Tensor) -> dict[str, float]:
+        """What is scored of a generator whose gates were set by hand."""
         scores = evaluate.score(images, self.reference, self.extractor, EVALUATION_SEED, kid=False)
-        return scores["fd_lite0"]
+        found = {"fd": scores["fd_lite0"]}
+        if self.config.data == "ties":
+            found |= evaluate.coherence(images, self.real.images, self.real.ties)
+        return found
 
     def _draw(self, state: State) -> tuple[Tensor, Tensor]:
         """Images of the average at this step and their features; drawn once a step.
@@ -97,8 +102,8 @@ class Scorer:
         scores = evaluate.score(
             images, self.reference, self.extractor, EVALUATION_SEED, features=features
         )
-        if self.config.data == "faces":
-            scores |= evaluate.coherence(images, self.real.images)
+        if self.real.ties:
+            scores |= evaluate.coherence(images, self.real.images, self.real.ties)
         return scores
 
 
