@@ -71,12 +71,12 @@ def whole(folder: Path) -> bool:
 
 
 def analyse(
-    ablation: str, results: Path = RESULTS, only: Collection[str] = (), workers: int = 1
+    ablation: str, results: Path = RESULTS, only: Collection[str] = (), cores: int = 1
 ) -> dict[str, dict[str, str]]:
     """Execute the notebooks, or `only` those named, and render them; what had to be left out.
 
     Writes analysis/NAME.ipynb and .html, pages.json, and log/NAME.log of what failed; the notebooks
-    write tables/ and figures/. workers: notebooks at once. The front page comes last, as it lists
+    write tables/ and figures/. cores: as many notebooks at once. The front page comes last, as it lists
     the others, and always: where its own notebook fails it holds their list alone.
     """
     load_runs(ablation, results)  # refuses an ablation that is not there
@@ -89,7 +89,7 @@ def analyse(
     books, site = {}, ablation.removeprefix(f"{PUBLISHED}/")
     figures = set(folder.glob("figures/*"))
     for some in ([n for n in names if n != FRONT], [n for n in names if n == FRONT]):
-        new, faults = execute_all({n: partial(_book, n, ablation, results) for n in some}, workers)
+        new, faults = execute_all({n: partial(_book, n, ablation, results) for n in some}, cores)
         pages |= _kept(folder, some, new, faults, _private(folder, results))
         books |= new
         write_json(folder / PAGES, pages)
@@ -216,7 +216,7 @@ def _missing(pages: dict[str, Any], late: bool) -> list[dict[str, str]]:
 
 
 def publish(
-    ablation: str, results: Path = RESULTS, weights: Collection[str] = (), workers: int = 1
+    ablation: str, results: Path = RESULTS, weights: Collection[str] = (), cores: int = 1
 ) -> Path:
     """Copy the records of a finished ablation to results/published/, and make its pages there.
 
@@ -244,7 +244,7 @@ def publish(
         for run in plan["runs"]:
             run["config"].pop("data_path", None)
         write_json(new / "plan.json", plan)
-        faults = analyse(name, stage, workers=workers)
+        faults = analyse(name, stage, cores=cores)
         if faults:
             page, why = next(iter(faults.items()))
             raise UserError(f"page {page} cannot be made from what is published: {why['reason']}")

@@ -189,24 +189,28 @@ def _scrub_file(path: Path, paths: dict[str, str]) -> None:
 
 
 def execute_all(
-    books: Mapping[str, Callable[[], Any]], workers: int
+    books: Mapping[str, Callable[[], Any]], cores: int
 ) -> tuple[dict[str, Any], dict[str, list[str]]]:
     """Execute notebooks on a few warm kernels, since to import torch and pandas takes longer.
 
-    books: {name: what makes the notebook}. Returns ({name: executed notebook}, {name: [why in a
+    books: {name: what makes the notebook}. cores: shared out among the kernels, of which there are
+    at most so many: two that both ran a thread on every core would wait for each other, at a tenth
+    of the speed. Returns ({name: executed notebook}, {name: [why in a
     line, the whole of it]} of those that failed). None costs another.
     """
     queue, done, faults = list(books), {}, {}
 
     async def work() -> None:
-        count = min(workers, len(books))
-        await asyncio.gather(*(_worker(queue, books, done, faults) for _ in range(count)))
+        kernels = min(cores, len(books))
+        threads = str(cores // max(1, kernels))
+        env = os.environ | {"OMP_NUM_THREADS": threads, "OPENBLAS_NUM_THREADS": threads}
+        await asyncio.gather(*(_worker(queue, books, done, faults, env) for _ in range(kernels)))
 
     asyncio.run(work())
     return {name: done[name] for name in books if name in done}, faults
 
 
-async def _worker(queue: list[str], books: Mapping, done: dict, faults: dict) -> None:
+async def _worker(queue: list[str], books: Mapping, done: dict, faults: dict, env: dict) -> None:
     """Take notebooks from the queue until it is empty, on one kernel while that lives."""
     from jupyter_client.manager import start_new_async_kernel
     from nbclient.exceptions import CellExecutionError
@@ -219,7 +223,8 @@ async def _worker(queue: list[str], books: Mapping, done: dict, faults: dict) ->
                 done[name] = books[name]()
                 if kernel is None:
                     # else a kernel warns on stderr that it listens on TCP, and of its own shutdown
-                    options = {"cwd": str(ROOT), "extra_arguments": ["--log-level=50"]}
+                    quiet = ["--log-level=50"]
+                    options = {"cwd": str(ROOT), "env": env, "extra_arguments": quiet}
                     kernel = await start_new_async_kernel(300, "python3", **options)
                 await _cells(done[name], *kernel)
             except CellExecutionError as error:

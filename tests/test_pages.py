@@ -83,9 +83,20 @@ def test_a_page_is_made_anew_when_its_notebook_is_mended(analysed, tmp_path, mon
     assert "mended" in (results / "tiny" / "analysis" / "zebra.html").read_text()
     assert not (results / "tiny" / "analysis" / "scores.html").exists(), "of an earlier analysis"
     write_notebook(notebooks, "scores", "'mended'")
-    assert pages.analyse("tiny", results, workers=3) == {} and pages.whole(results / "tiny")
+    assert pages.analyse("tiny", results, cores=3) == {} and pages.whole(results / "tiny")
     (results / "tiny" / "analysis" / "scores.html").unlink()
     assert not pages.whole(results / "tiny")
+
+
+def test_the_kernels_share_the_cores(tmp_path, monkeypatch):
+    folder = make_ablation(tmp_path / "results")
+    monkeypatch.setattr(pages, "ANALYSIS", tmp_path / "notebooks")
+    for name in ("index", "scores", "samples"):
+        said = "import os; print('threads', os.environ['OMP_NUM_THREADS'])"
+        write_notebook(tmp_path / "notebooks", name, said)
+    assert pages.analyse("tiny", tmp_path / "results", cores=5) == {}
+    for name, threads in {"scores": 2, "samples": 2, "index": 5}.items():  # the front page alone
+        assert f"threads {threads}" in (folder / "analysis" / f"{name}.html").read_text()
 
 
 @pytest.mark.parametrize("fault", ["execute", "render"])
