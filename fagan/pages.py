@@ -76,8 +76,8 @@ def analyse(
     """Execute the notebooks, or `only` those named, and render them; what had to be left out.
 
     Writes analysis/NAME.ipynb and .html, pages.json, and log/NAME.log of what failed; the notebooks
-    write tables/ and figures/. cores: as many notebooks at once. The front page comes last, as it lists
-    the others, and always: where its own notebook fails it holds their list alone.
+    write tables/ and figures/. cores: as many notebooks at once. The front page comes last, as it
+    lists the others, and always: where its own notebook fails it holds their list alone.
     """
     load_runs(ablation, results)  # refuses an ablation that is not there
     folder, names = ablation_folder(ablation, results), list(only) or notebooks()
