@@ -47,6 +47,9 @@ def test_mistakes_are_named_with_the_remedy():
     refused("lr_g=nan must be a number", lr_g=float("nan"))
     refused("ema=1.0 must be in", ema=1)
     refused("kernel_size=9 must be 1 to 7", kernel_size=9)
+    resizing = {"architecture": "C RC RF | C C C", "resolution": 32}
+    refused("kernel_size=4 must be odd: the stages RC and RF", **resizing)
+    refused("makes 4x4 of a latent: C or F, not R", architecture="RC C C | C C C", resolution=32)
     refused("batch_size=1 leaves batch norm", batch_size=1)
     refused("a folder's name too", arm="../../etc")
     refused("steps=10+ is beyond 4,611,686,018,427,387,904", steps=10**30)

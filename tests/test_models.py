@@ -13,6 +13,7 @@ from fagan.layers import FullAttention2d, SelfAttention2d
 from fagan.losses import LOSSES
 from fagan.models import Generator, alphas, build, parameters
 from fagan.released import from_package, load_package_file, to_package
+from fagan.released import networks as released_networks
 
 
 def config(**params):
@@ -46,6 +47,34 @@ def test_a_users_own_stages():
     assert g(torch.randn(2, 128)).shape == (2, 3, 16, 16)
     assert list(alphas(g)) == ["full 4x4", "self 8x8", "full 16x16"]
     assert list(alphas(d)) == ["full 4x4", "self 4x4"]
+
+
+@pytest.mark.parametrize("kernel_size", [1, 3, 5, 7])
+def test_stages_that_resize(kernel_size):
+    """RC and RF: nearest neighbours before the layer in G, means of 2 x 2 after it in D."""
+    stages = {"architecture": "C RC RF+A | C RF RC+A", "resolution": 32}
+    g, d = build(config(**stages, kernel_size=kernel_size))
+    assert d(g(torch.randn(2, 128))).shape == (2,)
+    assert list(alphas(g)) == ["full 16x16", "self 16x16"]
+    assert list(alphas(d)) == ["full 16x16", "self 4x4"]  # its own size, before it is halved
+    for network, places in ((g, (2, 4)), (d, (1, 3))):
+        for layer in (network.stages[place] for place in places):
+            convolution = layer.convolution if hasattr(layer, "convolution") else layer[0]
+            assert type(convolution).__name__ == "ParametrizedConv2d"
+            assert convolution.kernel_size == (kernel_size,) * 2 and convolution.stride == (1, 1)
+            assert convolution.padding == (kernel_size // 2,) * 2
+    x = torch.randn(1, 8, 4, 4)
+    assert torch.equal(g.stages[1](x), x.repeat_interleave(2, 2).repeat_interleave(2, 3))
+    assert torch.equal(d.stages[2](x)[0, 0, 0, 0], x[0, 0, :2, :2].mean())
+
+
+def test_a_plain_1x1_network_that_resizes_leaves_no_holes():
+    """At stride 2 three pixels in four would be the bias alone; here each block has its cell's."""
+    g, _ = build(config(architecture="C RC RC | C RC RC", resolution=32, kernel_size=1))
+    features = g.eval().stages(torch.randn(2, 128, 1, 1))
+    assert features.shape[2:] == (16, 16)
+    blocks = features.unfold(2, 4, 4).unfold(3, 4, 4).flatten(4)
+    assert torch.equal(blocks.amin(-1), blocks.amax(-1)) and len(features.unique()) > 16
 
 
 def gated(network):
@@ -223,6 +252,11 @@ def test_converter_names_what_does_not_fit(tmp_path):
     narrow, _ = build(released("fagan").with_(width=0.5))
     with pytest.raises(UserError, match="is the width right"):
         from_package(narrow, state)
+    resizing = config(architecture="C RC RC | C RC RC", resolution=32, kernel_size=3)
+    with pytest.raises(UserError, match="no stage that resizes"):
+        from_package(Generator(resizing), state)
+    with pytest.raises(UserError, match="no stage that resizes"):
+        released_networks(resizing)
     exact, _ = build(RunConfig.from_params({"architecture": "fagan"}))
     with pytest.raises(UserError, match="released=True"):
         to_package(exact)
