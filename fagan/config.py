@@ -47,6 +47,9 @@ class RunConfig:
     batch_norm_discriminator: bool = _f(
         True, "batch norm in the discriminator's inner F layers, as released"
     )
+    batch_norm_convolutions: bool = _f(
+        False, "batch norm in the discriminator's inner C layers too"
+    )
     released: bool = _f(False, "the released package's spectral norm, wrong gradient included")
     # data
     data: str = _f("faces", "source of the images", choices=DATA)

@@ -66,8 +66,8 @@ class Discriminator(nn.Module):
         layers, inputs, size = [], 3, config.resolution // 2
         for i, (letters, outputs) in enumerate(zip(stages.discriminator, channels, strict=True)):
             parts = sized if letters.startswith("R") else strided
+            inner = i > 0  # as released: no batch norm and squeeze 1 at the image
             if "F" in letters:
-                inner = i > 0  # as released: no batch norm and squeeze 1 at the image
                 norm = inner and config.batch_norm_discriminator
                 activation = nn.LeakyReLU(0.3 if inner else 0.1)
                 own = 2 * size if parts is sized else size  # before it is halved
@@ -75,7 +75,8 @@ class Discriminator(nn.Module):
                     inputs, outputs, own, None, activation, norm, image_side=not inner
                 )
             else:
-                layer = parts.convolution(inputs, outputs, None, nn.LeakyReLU(0.1), norm=False)
+                norm = inner and config.batch_norm_convolutions
+                layer = parts.convolution(inputs, outputs, None, nn.LeakyReLU(0.1), norm)
             layers += [layer, *([nn.AvgPool2d(2)] if parts is sized else [])]
             if letters.endswith("+A"):
                 layers.append(parts.self_attention(outputs, size))

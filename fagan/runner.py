@@ -198,7 +198,8 @@ def execute_all(
     of the speed. Returns ({name: executed notebook}, {name: [why in a
     line, the whole of it]} of those that failed). None costs another.
     """
-    queue, done, faults = list(books), {}, {}
+    # the pages that ask networks come last in reading order, and take longest: they begin
+    queue, done, faults = list(books)[::-1], {}, {}
 
     async def work() -> None:
         kernels = min(cores, len(books))
