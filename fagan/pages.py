@@ -12,6 +12,7 @@ from pathlib import Path
 from traceback import format_exc
 from typing import Any
 
+from fagan.config import PROCEDURAL
 from fagan.environment import ROOT
 from fagan.errors import UserError, one_line, reason, unknown
 from fagan.records import (
@@ -257,7 +258,7 @@ def publish(
             for path in (*run.glob("alpha.csv"), *run.glob("spectral.csv")):  # the longest
                 Path(f"{path}.gz").write_bytes(gzip.compress(path.read_bytes(), mtime=0))
                 path.unlink()
-        _check(new, set(runs["data"]) == {"faces"}, _private(source, results))
+        _check(new, set(runs["data"]) <= {*PROCEDURAL}, _private(source, results))
         shutil.rmtree(target, ignore_errors=True)
         new.rename(target)
     finally:

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from fagan import data
-from fagan.config import RunConfig
+from fagan.config import PROCEDURAL, RunConfig
 from fagan.data import to_uint8, to_unit
 from fagan.errors import UserError
 from fagan.evaluate import evaluating, sample
@@ -112,7 +112,7 @@ def load_networks(runs: Runs, run_id: str) -> Networks | None:
 def recorded_config(runs: Runs, run_id: str) -> RunConfig:
     """A run's configuration as recorded; the path of its images, never recorded, from the plan."""
     identity = read_object(runs.folder / "runs" / run_id / "config.json") or {}
-    if identity.get("data", "faces") != "faces":
+    if identity.get("data", "faces") not in PROCEDURAL:
         plan = read_object(runs.folder / "plan.json") or {}
         paths = {run["run_id"]: run["config"].get("data_path") for run in plan.get("runs", [])}
         # a name that is no file, so that loading says what is missing; networks need no images
@@ -139,7 +139,7 @@ def some_drawn(runs: Runs, n: int, made_by: Sequence[Networks] = ()) -> Tensor |
     A page can be published, and a data set's photographs are somebody else's: no figure shows one.
     None where the data are photographs and no generator is given.
     """
-    if set(runs.runs["data"]) == {"faces"}:
+    if set(runs.runs["data"]) <= {*PROCEDURAL}:
         return some_real(runs, n)
     for run in made_by:
         if run.generator is not None:
