@@ -171,7 +171,7 @@ MUTANTS = {
     ("interpret/branches", "interpret"): [
         ("return F.conv2d(branch, weight) if", "return branch if"),
         ("module.weight.transpose(0, 1) if", "module.weight if"),
-        ("attention / (attention + convolution)", "attention / convolution"),
+        ("share = attention / (attention + convolution)", "share = attention / convolution"),
     ],
     ("statistics", "statistics"): [
         ("stats.t.isf(LEVEL / m / 2, df)", "stats.t.isf(LEVEL / m, df)"),
