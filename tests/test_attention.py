@@ -38,20 +38,15 @@ def test_ways_agree(way, shape):
 
 def test_attention_is_its_definition():
     """softmax over the keys of q k^T, unscaled: each query's weights sum to 1. Not symmetric."""
-    q, k, v = (x[0] for x in qkv((1, 3, 5), (1, 3, 7), (1, 4, 7)))
-    expected = torch.stack([v @ torch.softmax(k.T @ q[:, i], dim=0) for i in range(5)], dim=1)
-    out = attention.attend(q[None], k[None], v[None])
-    torch.testing.assert_close(out[0], expected, rtol=0, atol=1e-12)
-
-
-def test_map_rows_sum_to_one_and_give_the_output():
-    q, k, v = qkv((2, 4, 3, 4), (2, 4, 3, 4), (2, 6, 3, 4))
-    weights = attention.attention_map(q, k, heads=2)
-    assert weights.shape == (2, 2, 12, 12)
-    assert torch.allclose(weights.sum(-1), torch.ones(2, 2, 12, dtype=torch.float64))
-    value = v.flatten(2).unflatten(1, (2, 3))
-    expected = torch.einsum("bhnm,bhcm->bhcn", weights, value).flatten(1, 2)
-    assert torch.allclose(attention.attend(q, k, v, heads=2), expected)
+    q, k, v = qkv((2, 6, 5), (2, 6, 7), (2, 8, 7))
+    out, weights = attention.attend(q, k, v, heads=2), attention.attention_map(q, k, heads=2)
+    for b, h in ((0, 0), (0, 1), (1, 0), (1, 1)):
+        own, values = slice(3 * h, 3 * h + 3), v[b, 4 * h : 4 * h + 4]
+        for i in range(5):
+            expected = torch.softmax(k[b, own].T @ q[b, own, i], dim=0)
+            torch.testing.assert_close(weights[b, h, i], expected, rtol=0, atol=1e-12)
+            found = out[b, 4 * h : 4 * h + 4, i]
+            torch.testing.assert_close(found, values @ expected, rtol=0, atol=1e-12)
 
 
 def test_chunked_gradient_is_the_numerical_one():

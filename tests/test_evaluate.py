@@ -1,8 +1,6 @@
 """Distances against closed forms and torch-fidelity; sampling, references, scores."""
 
 import math
-import subprocess
-import sys
 from dataclasses import replace
 
 import numpy as np
@@ -68,20 +66,6 @@ def test_frechet_of_covariances_that_do_not_commute():
     assert distance == pytest.approx(float(u @ u + v @ v - 2 * abs(u @ v)), rel=1e-10)
 
 
-def test_frechet_of_a_shift_is_its_square():
-    x = features(500)
-    shifted = statistics(x.double() + 0.5)
-    assert frechet_distance(statistics(x), shifted) == pytest.approx(12 * 0.25, rel=1e-9)
-
-
-@pytest.mark.parametrize("n", [500, 9])  # 9 < 12 features: singular covariances
-def test_frechet_is_zero_for_the_same_images_and_symmetric(n):
-    a, b = statistics(features(n)), statistics(features(n, seed=1, shift=0.3))
-    assert frechet_distance(a, a) == pytest.approx(0, abs=1e-9)
-    assert frechet_distance(a, b) == pytest.approx(frechet_distance(b, a), rel=1e-9)
-    assert frechet_distance(a, b) > 0.1
-
-
 def test_frechet_where_images_are_fewer_than_features():
     x, y = features(7, 40), features(9, 40, seed=1)
     a, b = statistics(x), statistics(y)
@@ -89,15 +73,6 @@ def test_frechet_where_images_are_fewer_than_features():
     expected = (a.mean - b.mean).square().sum() + (a.covariance + b.covariance).trace()
     expected = float(expected - 2 * root.sum() / math.sqrt(6 * 8))
     assert frechet_distance(a, b) == pytest.approx(expected, rel=1e-9)
-
-
-def test_frechet_and_statistics_equal_torch_fidelity():
-    fidelity = pytest.importorskip("torch_fidelity.metric_fid")
-    x, y = features(800, 40), features(600, 40, seed=1, shift=0.2).relu()
-    theirs = [fidelity.fid_features_to_statistics(z.double()) for z in (x, y)]
-    expected = fidelity.fid_statistics_to_metric(*theirs, verbose=False)[fidelity.KEY_METRIC_FID]
-    assert frechet_distance(statistics(x), statistics(y)) == pytest.approx(expected, rel=1e-6)
-    torch.testing.assert_close(statistics(x).covariance, torch.from_numpy(theirs[0]["sigma"]))
 
 
 def test_what_is_no_number_is_named_and_never_scored():
@@ -294,33 +269,32 @@ def test_a_reference_is_computed_once_and_says_what_it_is(cache):
     assert [p.suffix for p in cache.iterdir()] == [".npz"]
 
 
-@pytest.mark.parametrize(
-    "changed",
-    [
-        {"checksum": "facade"},
-        {"n_real": 60},
-        {"extractor": {"weights_sha256": "cd" * 32}},
-        {"extractor": {"input_size": 16}},
-        {"extractor": {"resize": "another"}},
-    ],
-)
-def test_the_cache_key_holds_everything_that_matters(cache, changed):
+def test_the_cache_key_holds_everything_that_matters(cache):
     reference(image_set(), 50, stand_in())
-    extractor = stand_in(network=Pixels(), **changed.get("extractor", {}))
-    data = image_set(checksum=changed.get("checksum", "c0ffee"))
-    reference(data, changed.get("n_real", 50), extractor)
-    assert extractor.network.seen and len(list(cache.iterdir())) == 2
+    for count, (data, n, changed) in enumerate(
+        (
+            ({"checksum": "facade"}, 50, {}),
+            ({}, 60, {}),
+            ({}, 50, {"weights_sha256": "cd" * 32}),
+            ({}, 50, {"input_size": 16}),
+            ({}, 50, {"resize": "another"}),
+        ),
+        start=2,
+    ):
+        extractor = stand_in(network=Pixels(), **changed)
+        reference(image_set(**data), n, extractor)
+        assert extractor.network.seen and len(list(cache.iterdir())) == count
 
 
-@pytest.mark.parametrize("how", ["cut", "flipped", "other shape", "pickle"])
+@pytest.mark.parametrize("how", ["flipped", "other shape", "pickle"])
 def test_a_broken_cache_file_is_made_again(cache, how):
     data, extractor = image_set(), stand_in()
     first = reference(data, 50, extractor)
     (path,) = cache.iterdir()
     content = bytearray(path.read_bytes())
     content[len(content) // 2] ^= 1
-    if how in ("cut", "flipped"):
-        path.write_bytes(content[: len(content) // 2] if how == "cut" else content)
+    if how == "flipped":
+        path.write_bytes(content)
     else:
         odd = np.zeros((3, 12), np.float32) if how == "other shape" else np.array([{}], object)
         np.savez(path, features=odd)
@@ -434,10 +408,3 @@ def test_too_few_images_are_refused_and_enough_are_scored(n_train, n_real, split
         assert np.isfinite(floor(train, ref, n, extractor)["fd_lite0_floor"])
         scores = score(image_set(n, seed=2).images, ref, extractor)
         assert np.isfinite([scores["fd_lite0"], scores["kid_lite0"]]).all()
-
-
-def test_the_path_of_every_run_imports_nothing_slow():
-    slow = "{'timm', 'torchvision', 'torchmetrics', 'torch_fidelity'}"
-    code = f"import sys, fagan.evaluate; sys.exit(', '.join({slow} & sys.modules.keys()) or None)"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr

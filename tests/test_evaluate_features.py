@@ -6,18 +6,15 @@ from dataclasses import replace
 import pytest
 import torch
 from torch import nn
-from torch.nn import functional as F
 
 from fagan.errors import UserError
 from fagan.evaluate import (
     MissingWeights,
     features,
-    frechet_distance,
     inception,
     inception_missing,
     inception_score,
     lite0,
-    statistics,
 )
 from fagan.faces import render
 
@@ -29,7 +26,7 @@ def extractor():
 
 @pytest.fixture(scope="module")
 def faces():
-    return render(range(300), 64, seed=1)
+    return render(range(32), 64, seed=1)
 
 
 # ---------------------------------------------------------------- lite0
@@ -149,30 +146,6 @@ def test_lite0_refuses_other_weights(tmp_path, monkeypatch):
     monkeypatch.setattr(torch, "load", lambda *a, **k: pytest.fail("read before it was verified"))
     with pytest.raises(UserError, match="57934424"):
         lite0()
-
-
-def damage(images: torch.Tensor, how: str, level: int) -> torch.Tensor:
-    """Level 1, 2, 3 of a degradation; the same noise at every level."""
-    g = torch.Generator().manual_seed(level)
-    if how == "blur":
-        small = F.avg_pool2d(images.float(), 2**level)
-        return F.interpolate(small, images.shape[-1], mode="bilinear").round().to(torch.uint8)
-    if how == "noise":
-        noise = torch.randn(images.shape, generator=g) * 8 * 2**level
-        return (images + noise).clamp(0, 255).to(torch.uint8)
-    share = len(images) * level // 4  # that many images upside down
-    return torch.cat([images[:share].flip(2), images[share:]])
-
-
-@pytest.mark.parametrize("how", ["blur", "noise", "contamination"])
-def test_the_distance_grows_with_every_damage(extractor, faces, how):
-    real, made = statistics(extractor(faces[:150])), faces[150:]
-    distances = [frechet_distance(statistics(extractor(made)), real)]
-    for level in (1, 2, 3):
-        damaged = statistics(extractor(damage(made, how, level)))
-        distances.append(frechet_distance(damaged, real))
-    assert distances == sorted(distances)
-    assert distances[-1] > 1.5 * distances[0], distances
 
 
 # ---------------------------------------------------------------- inception

@@ -33,12 +33,11 @@ def normal(n: int, dim: int = 8, seed: int = 0, scale: float = 1.0) -> torch.Ten
 # ---------------------------------------------------------------- precision, recall, ...
 
 
-@pytest.mark.parametrize("k", [1, 5])
-def test_manifold_scores_equal_prdc_and_torch_fidelity(k, monkeypatch):
+def test_manifold_scores_equal_prdc_and_torch_fidelity(monkeypatch):
     monkeypatch.setattr(manifolds, "_PAIRS", 90 * 17)  # pieces of 17 and fewer rows
     prdc, fidelity = pytest.importorskip("prdc"), pytest.importorskip("torch_fidelity.metric_prc")
     real, fake = normal(150), normal(90, seed=1, scale=1.2) + 0.4
-    ours = manifold_scores(real, fake, k)
+    k, ours = 5, manifold_scores(real, fake, 5)
     assert ours == pytest.approx(prdc.compute_prdc(real.numpy(), fake.numpy(), k), abs=1e-12)
     theirs = fidelity.prc_features_to_metric(fake, real, prc_neighborhood=k, verbose=False)
     assert ours["precision"] == pytest.approx(theirs["precision"], abs=1e-6)  # theirs is float32
@@ -67,32 +66,6 @@ def test_manifold_scores_of_equal_sets_are_1():
     for k in (1, 4):
         scores = manifold_scores(x, x.flip(0), k)
         assert scores == pytest.approx(dict.fromkeys(scores, 1.0), abs=1e-12)
-
-
-def test_density_and_coverage_have_their_expectations():
-    # Naeem et al.: for one continuous distribution, whatever it is, E density = 1 and
-    # E coverage = 1 - (N-1)...(N-k) / ((N+M-1)...(N+M-k))
-    n, m, k = 40, 60, 3
-    pairs = [(normal(n, 3, 2 * s).exp(), normal(m, 3, 2 * s + 1).exp()) for s in range(150)]
-    scores = [manifold_scores(*pair, k) for pair in pairs]
-    expected = 1 - math.prod((n - i) / (n + m - i) for i in range(1, k + 1))
-    for name, value in (("density", 1.0), ("coverage", expected)):
-        found = np.array([s[name] for s in scores])
-        assert abs(found.mean() - value) < 3 * found.std() / math.sqrt(150), name
-        assert found.std() / math.sqrt(150) < 0.02  # the test can tell
-
-
-def test_manifold_scores_tell_fidelity_from_diversity():
-    real, fresh = normal(300, 4), normal(300, 4, seed=1)
-    blurred = manifold_scores(real, fresh * 2, 5)  # diverse, and often off the data
-    narrow = manifold_scores(real, fresh * 0.3, 5)  # typical, and of little diversity
-    assert narrow["precision"] > blurred["precision"] + 0.3
-    assert blurred["recall"] > narrow["recall"] + 0.3
-    assert narrow["density"] > 1 > blurred["density"]
-    # ten images over and over: their balls are empty and cover nothing
-    collapsed = manifold_scores(real, real[:10].repeat(30, 1), 5)
-    assert collapsed["precision"] == 1 and collapsed["recall"] == 0
-    assert collapsed["coverage"] < 0.4
 
 
 def test_scores_depend_on_no_order_piece_or_scale(monkeypatch):
@@ -137,18 +110,9 @@ def test_memorisation_is_a_share_of_pairs():
     assert found["near_copies"] == np.mean(np.array(ours) < np.quantile(theirs, 0.01))
 
 
-def test_memorisation_is_neutral_for_fresh_images_and_1_for_copies():
-    z, near = [], []
-    for seed in range(30):
-        sets = [normal(n, 6, 3 * seed + i) for i, n in enumerate((250, 400, 300))]
-        fresh = memorisation(*sets)
-        assert fresh["memorisation"] == pytest.approx(0.5, abs=0.1)
-        z.append(fresh["memorisation_z"])
-        near.append(fresh["near_copies"])
-    assert abs(np.mean(z)) < 3 / math.sqrt(30)
-    assert 0.6 < np.std(z) < 1.6  # a z: the standard error it is given in is right
-    assert np.mean(near) < 0.03
+def test_memorisation_is_1_for_copies_and_few_among_poor_images_are_near_ones():
     fresh, train, held_out = (normal(n, 6, i) for i, n in enumerate((250, 400, 300)))
+    assert memorisation(fresh, train, held_out)["memorisation"] == pytest.approx(0.5, abs=0.1)
     found = memorisation(train[:250].float() + 1e3, train.float() + 1e3, held_out + 1e3)
     assert found["memorisation"] == found["near_copies"] == 1 and found["memorisation_z"] > 15
     # a fifth of copies among poor images: the mean rank misses them, the near copies do not
@@ -239,20 +203,19 @@ def noisy(images: torch.Tensor, std: float) -> torch.Tensor:
     return (images + noise).round().clamp(0, 255).to(torch.uint8)
 
 
-@pytest.mark.parametrize("how", ["blur", "noise", "collapse"])
-def test_fd_lite0_of_photographs_grows_with_every_damage(how, extractor, photographs):
-    real, images = extractor(crops(photographs, 360, seed=0)), crops(photographs, 360, seed=1)
-    damaged = {
-        "blur": lambda level: gaussian_blur(images, 7, level * 0.8) if level else images,
-        "noise": lambda level: noisy(images, level * 12),
-        "collapse": lambda level: images[torch.arange(360) % (360, 60, 15, 4)[level]],
-    }[how]
-    distances = [
-        frechet_distance(statistics(extractor(damaged(level))), statistics(real))
-        for level in range(4)
-    ]
-    assert all(low < high for low, high in pairwise(distances)), distances
-    assert distances[3] > 2 * distances[0]
+def test_fd_lite0_of_photographs_grows_with_every_damage(extractor, photographs):
+    real, images = (crops(photographs, 240, seed) for seed in (0, 1))
+    real, undamaged = statistics(extractor(real)), extractor(images)
+    damages = {
+        "blur": lambda level: extractor(gaussian_blur(images, 7, level * 0.8)),
+        "noise": lambda level: extractor(noisy(images, level * 12)),
+        "collapse": lambda level: undamaged[torch.arange(240) % (240, 60, 15, 4)[level]],
+    }
+    for how, damaged in damages.items():
+        every = [undamaged, *(damaged(level) for level in (1, 2, 3))]
+        distances = [frechet_distance(statistics(one), real) for one in every]
+        assert all(low < high for low, high in pairwise(distances)), (how, distances)
+        assert distances[3] > 2 * distances[0], (how, distances)
 
 
 def test_copies_of_training_photographs_are_seen(extractor, photographs):

@@ -1,7 +1,7 @@
 """Instruments against closed forms and slow loops; and that looking changes nothing."""
 
 import math
-from contextlib import ExitStack, nullcontext
+from contextlib import ExitStack, contextmanager, nullcontext
 from copy import deepcopy
 
 import package
@@ -42,6 +42,7 @@ from fagan.models import Discriminator, Generator
 from fagan.spectral_norm import spectral_norm
 
 DOUBLE = torch.float64
+both_kinds = pytest.mark.parametrize("kind", [Generator, Discriminator])
 
 
 def network(kind=Generator, **params):
@@ -61,26 +62,28 @@ def inputs_of(kind, n=4):
 def state(model):
     """Everything that a forward pass or an instrument could leave changed; copies."""
     tensors = {name: tensor.clone() for name, tensor in model.state_dict().items()}
-    modes = {name: module.training for name, module in model.named_modules()}
-    attributes = {name: sorted(vars(module)) for name, module in model.named_modules()}
-    gradients = {name: p.grad for name, p in model.named_parameters()}
-    return tensors, modes, attributes, gradients
+    gradients = {n: None if p.grad is None else p.grad.clone() for n, p in model.named_parameters()}
+    modules = [(name, m.training, sorted(vars(m))) for name, m in model.named_modules()]
+    return tensors, gradients, modules
 
 
 def assert_same_state(after, before):
-    assert after[0].keys() == before[0].keys()
-    for name, tensor in before[0].items():
-        assert torch.equal(after[0][name], tensor), name
-    assert after[1:3] == before[1:3]
-    for name, gradient in before[3].items():
-        same = gradient is None and after[3][name] is None
-        assert same or torch.equal(after[3][name], gradient), name
+    torch.testing.assert_close(after[:2], before[:2], rtol=0, atol=0)
+    assert after[2] == before[2]
 
 
-def full(*, inputs=8, outputs=6, kernel=3, stride=1, padding=1, **options):
+@contextmanager
+def unchanged(model):
+    before = state(model)
+    yield
+    assert_same_state(state(model), before)
+
+
+def full(**options):
     torch.manual_seed(0)
-    defaults = {"squeeze": 2, "use_spectral_norm": False, "use_batch_norm": False}
-    layer = FullAttention2d(inputs, outputs, kernel, stride, padding, **(defaults | options))
+    defaults = {"kernel_size": 3, "stride": 1, "padding": 1, "squeeze": 2}
+    defaults |= {"use_spectral_norm": False, "use_batch_norm": False}
+    layer = FullAttention2d(8, 6, **(defaults | options))
     package.open_gates(layer)
     return layer.double()
 
@@ -92,8 +95,17 @@ def self_attention(channels=8, **options):
     return layer.double()
 
 
-def noise(*shape, seed=2):
-    return torch.randn(shape, generator=torch.Generator().manual_seed(seed), dtype=DOUBLE)
+def noise(*shape):
+    return torch.randn(shape, generator=torch.Generator().manual_seed(2), dtype=DOUBLE)
+
+
+def recorded_of(layer, *inputs):
+    """The one layer's record of each pass."""
+    with record(layer) as records, torch.no_grad():
+        for x in inputs:
+            layer(x)
+    (passes,) = records.values()
+    return passes
 
 
 # ---------------------------------------------------------------- recording
@@ -108,11 +120,12 @@ VARIANTS = {
     "frozen": {"alpha": "frozen", "alpha_init": 0.4, "architecture": "fagan-pure"},
     "channel": {"alpha": "channel", "kernel_size": 3},
 }
+every_variant = pytest.mark.parametrize("variant", VARIANTS)
 
 
 @pytest.mark.parametrize("training", [True, False], ids=["train", "eval"])
-@pytest.mark.parametrize("kind", [Generator, Discriminator])
-@pytest.mark.parametrize("variant", VARIANTS)
+@both_kinds
+@every_variant
 def test_recording_changes_no_bit(variant, kind, training):
     watched = network(kind, **VARIANTS[variant]).train(training)
     plain = deepcopy(watched)
@@ -130,42 +143,36 @@ def test_recording_changes_no_bit(variant, kind, training):
     assert_same_state(state(watched), state(plain))
 
 
-def test_a_record_per_pass_that_outlives_the_context():
+def test_a_record_per_pass_that_keeps_its_gate_and_outlives_the_context():
     model = network().eval()
+    gate = model.stages[0].alpha
+    before = gate.item()
     with record(model) as records:
         for n in (2, 3):
             model(inputs_of(Generator, n))
-    model(inputs_of(Generator, 4))
+            with torch.no_grad():
+                gate.fill_(7)
+    model(inputs_of(Generator))
     assert list(records) == ["full 4x4", "full 8x8", "self 16x16"]
     for passes in records.values():
         assert [recorded.query.shape[0] for recorded in passes] == [2, 3]
         assert not any(recorded.attention.requires_grad for recorded in passes)
-
-
-def test_a_record_keeps_the_gate_of_its_pass():
-    layer = full()
-    with record(layer) as records, torch.no_grad():
-        layer(noise(1, 8, 5, 5))
-        before = layer.alpha.item()
-        layer.alpha.fill_(7)
-    (recorded,) = records["FullAttention2d"]
-    assert [w.item() for w in recorded.weights] == [before, 1 - before]
-    assert recorded.alpha.item() == before
+    first, second = records["full 4x4"]
+    assert [w.item() for w in first.weights] == [before, 1 - before]
+    assert (first.alpha.item(), second.alpha.item()) == (before, 7)
 
 
 def test_nested_contexts_exceptions_and_failing_passes():
     model = network().eval()
-    before = state(model)
-    with pytest.raises(RuntimeError), record(model) as outer:
-        with record(model) as inner:
+    with unchanged(model):
+        with pytest.raises(RuntimeError), record(model) as outer:
+            with record(model) as inner:
+                model(inputs_of(Generator))
             model(inputs_of(Generator))
-        model(inputs_of(Generator))
-        model(torch.randn(2, 5))
-    assert {len(passes) for passes in outer.values()} == {2}
-    assert {len(passes) for passes in inner.values()} == {1}
-    assert_same_state(state(model), before)
+            model(torch.randn(2, 5))
     model(inputs_of(Generator))
     assert {len(passes) for passes in outer.values()} == {2}
+    assert {len(passes) for passes in inner.values()} == {1}
 
 
 def test_layers_without_a_label_go_by_their_names():
@@ -178,7 +185,7 @@ def test_layers_without_a_label_go_by_their_names():
 SLOW = {
     "full": lambda: full(heads=2, activation=nn.LeakyReLU(0.3)),
     "full transposed": lambda: full(
-        kernel=4, stride=2, transposed=True, use_batch_norm=True, activation=nn.LeakyReLU(0.3)
+        kernel_size=4, stride=2, transposed=True, use_batch_norm=True, activation=nn.LeakyReLU(0.3)
     ),
     "full concat": lambda: full(merge="concat"),
     "full channel": lambda: full(alpha="channel"),
@@ -188,14 +195,16 @@ SLOW = {
 
 
 @pytest.mark.parametrize("name", SLOW)
-def test_the_map_is_the_one_that_the_layer_used(name):
+def test_the_map_the_branches_and_the_energies_are_those_of_the_output(name):
     """Slow loop over images, heads and queries; the attention branch is the map times the value."""
     layer = SLOW[name]().eval()
+    if name == "full channel":
+        layer.alpha.data.neg_()
     x = noise(2, 8, 4, 6)
-    with record(layer) as records, torch.no_grad():
-        layer(x)
+    (recorded,) = recorded_of(layer, x)
+    with torch.no_grad():
+        output = layer(x)
         query, key, value = layer.project(x)
-    ((recorded,),) = records.values()
     heads, width = layer.heads, query.shape[1] // layer.heads
     q, k = query.flatten(2), key.flatten(2)
     weights = recorded.map
@@ -214,13 +223,6 @@ def test_the_map_is_the_one_that_the_layer_used(name):
         attention = layer.output(attention)
     assert torch.allclose(layer.activation(attention), recorded.attention, atol=1e-12)
 
-
-@pytest.mark.parametrize("name", SLOW)
-def test_the_branches_and_weights_make_the_output_and_the_energies(name):
-    layer = SLOW[name]().eval()
-    with record(layer) as records, torch.no_grad():
-        output = layer(noise(2, 8, 4, 6))
-    ((recorded,),) = records.values()
     term = F.conv2d if "concat" in name else (lambda branch, weight: weight * branch)
     branches = recorded.attention, recorded.convolution
     terms = [term(*pair) for pair in zip(branches, recorded.weights, strict=True)]
@@ -246,27 +248,36 @@ def test_half_precision_is_measured_in_single():
 # ---------------------------------------------------------------- maps
 
 
-@pytest.mark.parametrize("kind", [Generator, Discriminator])
+@both_kinds
 @pytest.mark.parametrize(
     "options", [{}, {"self_attention": "google", "heads": 2, "squeeze": 2, "architecture": MIDDLE}]
 )
-def test_where_a_pixel_looks(kind, options):
+def test_parts_and_statistics_of_a_map_are_those_of_the_whole(kind, options, monkeypatch):
     model = network(kind, **options).eval()
     with record(model) as records, torch.no_grad():
         model(inputs_of(kind))
-    for passes in records.values():
-        recorded = passes[0]
-        height, width = recorded.grid
+    for (recorded,) in records.values():
+        height, width = grid = recorded.grid
+        whole = recorded.map.double()
         seen = map_at(recorded, (9, 22), 32)  # the image is the input's or the output's 32 x 32
         assert seen.shape == (4, recorded.heads, *recorded.key_grid)
         cell = 32 // height
         row, column = 9 // cell, 22 // cell
-        expected = recorded.map.unflatten(2, (height, width))[:, :, row, column]
-        assert torch.allclose(seen.flatten(2), expected, rtol=1e-4)
+        expected = whole.unflatten(2, (height, width))[:, :, row, column]
+        assert torch.allclose(seen.flatten(2).double(), expected, rtol=1e-4)
         same_cell = (row * cell + cell - 1, column * cell)
         assert torch.equal(map_at(recorded, same_cell, 32), seen)
-        next_cell = (9, (column + 1) * cell)
-        assert not torch.equal(map_at(recorded, next_cell, 32), seen)
+        assert not torch.equal(map_at(recorded, (9, (column + 1) * cell), 32), seen)
+
+        entropy = attention_entropy(whole).mean().item()
+        distance = attention_distance(whole, grid, recorded.key_grid, 32).mean().item()
+        expected = entropy, entropy / math.log(whole.shape[-1]), distance
+        for block in (1, 1000, 2**22):  # queries one by one, some, all at once
+            monkeypatch.setattr(maps, "BLOCK", block)
+            found = attention_statistics(recorded, 32)
+            assert (found.entropy, found.entropy_share, found.distance) == pytest.approx(
+                expected, rel=1e-4
+            )
 
 
 def test_a_pixel_looks_at_the_key_that_it_matches():
@@ -279,32 +290,26 @@ def test_a_pixel_looks_at_the_key_that_it_matches():
     x[0, 0] = 1
     for row, column in ((1, 2), (3, 7)):  # a pair that matches across the image
         x[0, :, row, column] = torch.tensor([0.0, 0, 1, 0])
-    with record(layer) as records:
-        layer(x)
-    ((recorded,),) = records.values()
+    recorded, alone = recorded_of(layer, x, x[..., :1, :1])
     tall = recorded.map.unflatten(2, (4, 8)).unflatten(4, (4, 8))[0, 0, 1, 2]
     assert tall[1, 2] == pytest.approx(0.5) and tall[3, 7] == pytest.approx(0.5)
-    statistics = attention_statistics(recorded, 32)
     # two cells share two keys, the other 30 share 30; uniform over n keys: log n
-    assert statistics.entropy == pytest.approx((2 * math.log(2) + 30 * math.log(30)) / 32)
+    expected = (2 * math.log(2) + 30 * math.log(30)) / 32
+    statistics = attention_statistics(recorded, 32)
+    assert statistics.entropy == pytest.approx(expected)
+    assert statistics.entropy_share == pytest.approx(expected / math.log(32))
+    one = attention_statistics(alone, 32)
+    assert (one.entropy, one.distance) == (0, 0) and math.isnan(one.entropy_share)
 
 
-def test_entropy_of_uniform_and_sharp_maps():
-    uniform = torch.full((2, 3, 5, 12), 1 / 12, dtype=DOUBLE)
-    assert torch.allclose(attention_entropy(uniform), torch.full((2, 3, 5), math.log(12)).double())
-    assert torch.equal(attention_entropy(torch.eye(7)), torch.zeros(7))
-    halves = torch.tensor([[0.5, 0.25, 0.25, 0.0]], dtype=DOUBLE)
-    assert attention_entropy(halves).item() == pytest.approx(1.5 * math.log(2))
-
-
-def test_distance_of_identity_shift_and_uniform():
+def test_entropy_and_distance_of_known_maps():
+    maps = torch.tensor([[0.5, 0.25, 0.25, 0.0], [0, 0, 1, 0]], dtype=DOUBLE)
+    assert attention_entropy(maps).tolist() == pytest.approx([1.5 * math.log(2), 0])
     grid = (4, 8)
-    identity = torch.eye(32, dtype=DOUBLE).expand(2, 1, 32, 32)
-    assert torch.equal(attention_distance(identity, grid, grid, 64), torch.zeros(2, 1, 32).double())
     uneven = attention_distance(torch.eye(21), (3, 7), (3, 7), 50)  # cells of 16.67 x 7.14 pixels
     assert torch.equal(uneven, torch.zeros(21))
     right = torch.roll(torch.eye(32, dtype=DOUBLE), 1, dims=1)  # each query looks one key further
-    distances = attention_distance(right, grid, grid, 64).view(grid)
+    distances = attention_distance(right.expand(2, 1, 32, 32), grid, grid, 64)[1, 0].view(grid)
     assert torch.allclose(distances[:, :-1], torch.full((4, 7), 8.0).double())  # 64 / 8 pixels
     # from the end of a row to the start of the next: 7 cells of 8 px back, one of 16 px down
     assert torch.allclose(distances[:-1, -1], torch.full((3,), math.hypot(56, 16)).double())
@@ -312,145 +317,65 @@ def test_distance_of_identity_shift_and_uniform():
     first = attention_distance(uniform, grid, grid, 64)[0].item()
     expected = [math.hypot(16 * r, 8 * c) / 32 for r in range(4) for c in range(8)]
     assert first == pytest.approx(sum(expected))
-
-
-def test_distance_to_coarser_keys():
-    """Each query looks at the pooled key that covers it: half a cell away in both directions."""
-    own = torch.zeros(4, 4, 2, 2, dtype=DOUBLE)
-    for r in range(4):
-        for c in range(4):
-            own[r, c, r // 2, c // 2] = 1
-    distances = attention_distance(own.view(16, 4), (4, 4), (2, 2), 32)
+    # each query looks at the pooled key that covers it: half a cell away in both directions
+    pooled = torch.eye(4, dtype=DOUBLE).view(2, 2, 4)
+    pooled = pooled.repeat_interleave(2, 0).repeat_interleave(2, 1)
+    distances = attention_distance(pooled.view(16, 4), (4, 4), (2, 2), 32)
     assert torch.allclose(distances, torch.full((16,), math.hypot(4, 4)).double())
 
 
-@pytest.mark.parametrize(
-    "options", [{}, {"self_attention": "google", "heads": 2, "squeeze": 2, "architecture": MIDDLE}]
-)
-def test_statistics_are_the_whole_maps(options, monkeypatch):
-    model = network(**options).eval()
-    with record(model) as records, torch.no_grad():
-        model(inputs_of(Generator))
-    for passes in records.values():
-        recorded = passes[0]
-        grids = (recorded.grid, recorded.key_grid)
-        for block in (1, 1000, 2**22):  # queries one by one, some, all at once
-            monkeypatch.setattr(maps, "BLOCK", block)
-            found = attention_statistics(recorded, 32)
-            entropy = attention_entropy(recorded.map.double()).mean().item()
-            distance = attention_distance(recorded.map.double(), *grids, 32).mean().item()
-            assert found.entropy == pytest.approx(entropy, rel=1e-4)
-            assert found.distance == pytest.approx(distance, rel=1e-4)
-            share = entropy / math.log(recorded.map.shape[-1])
-            assert found.entropy_share == pytest.approx(share, rel=1e-4)
-
-
-def test_statistics_of_a_layer_that_looks_everywhere_alike():
-    layer = self_attention()
-    nn.init.zeros_(layer.query.weight)
-    nn.init.zeros_(layer.query.bias)
-    with record(layer) as records:
-        layer(noise(2, 8, 4, 4))
-        layer(noise(2, 8, 1, 1))
-    everywhere, alone = (attention_statistics(r, 32) for r in records["SelfAttention2d"])
-    assert everywhere.entropy == pytest.approx(math.log(16))
-    assert everywhere.entropy_share == pytest.approx(1)
-    assert (alone.entropy, alone.distance) == (0, 0) and math.isnan(alone.entropy_share)
-
-
-def of_keys(key, grid=(2, 2)):
-    """A pass whose queries are the unit vectors: the map is the softmax of the keys' columns."""
-    n = grid[0] * grid[1]
-    query = torch.eye(n, dtype=DOUBLE).view(1, n, *grid)
-    key = torch.as_tensor(key, dtype=DOUBLE).view(1, n, *grid)
-    return Recorded(query, key, query, query, (torch.ones(1), torch.ones(1)), None, 1)
-
-
 def test_whether_it_matters_who_asks():
+    def of_keys(key, grid=(2, 2)):
+        """Queries are the unit vectors: the map is the softmax of the keys' columns."""
+        n = grid[0] * grid[1]
+        query = torch.eye(n, dtype=DOUBLE).view(1, n, *grid)
+        key = torch.as_tensor(key, dtype=DOUBLE).view(1, n, *grid)
+        return query_dependence(Recorded(query, key, query, query, (query, query), None, 1))
+
     same = torch.tensor([3.0, -1, 0, 2]).expand(4, 4)  # all queries, one map
-    assert query_dependence(of_keys(same)) == pytest.approx(0, abs=1e-12)
-    assert query_dependence(of_keys(100 * torch.eye(4))) == pytest.approx(1)
+    assert of_keys(same) == pytest.approx(0, abs=1e-12)
+    assert of_keys(100 * torch.eye(4)) == pytest.approx(1)
     # two of four queries look at key 0, two at key 3: 4 of the 6 pairs share nothing
     halves = torch.zeros(4, 4)
     halves[:2, 0] = halves[2:, 3] = 100
-    assert query_dependence(of_keys(halves)) == pytest.approx(4 / 6)
-    alone = of_keys(torch.ones(1, 1), (1, 1))
-    assert math.isnan(query_dependence(alone))
+    assert of_keys(halves) == pytest.approx(4 / 6)
+    assert math.isnan(of_keys(torch.ones(1, 1), (1, 1)))
 
 
-def test_some_queries_stand_for_all():
-    torch.manual_seed(0)
-    layer = self_attention()
-    with torch.no_grad(), record(layer) as records:
-        layer(2 * noise(2, 8, 16, 16))
-    recorded = records["SelfAttention2d"][0]
+def test_some_positions_stand_for_all():
+    """Near the means of all, and exactly those of the positions that the stride visits."""
+    (recorded,) = recorded_of(self_attention(16), 2 * noise(4, 16, 16, 16))
+    every, some = (attention_statistics(recorded, 32, most) for most in (None, 64))
+    assert some.entropy == pytest.approx(every.entropy, rel=0.1) and some != every
+    assert some.distance == pytest.approx(every.distance, rel=0.05)
+    assert attention_statistics(recorded, 32, 256) == every
     maps = recorded.map[:, :, ::5]  # 256 / 64, made odd
+    assert some.entropy == pytest.approx(attention_entropy(maps).mean().item())
     pairs = [(a, b) for a in range(maps.shape[2]) for b in range(maps.shape[2]) if a != b]
     moved = [(maps[:, :, a] - maps[:, :, b]).abs().sum(-1).mean() / 2 for a, b in pairs]
     assert query_dependence(recorded) == pytest.approx(torch.stack(moved).mean().item())
-
-
-# ---------------------------------------------------------------- energies
-
-
-def recorded_of(attention, convolution, weights):
-    position = torch.zeros(1, 1, 2, 2)
-    return Recorded(position, position, attention, convolution, weights, weights[0], 1)
-
-
-def test_energies_of_a_scalar_gate():
-    signs = torch.tensor([1.0, -1]).view(1, 2, 1, 1).expand(3, 2, 2, 2)
-    alpha = torch.tensor([-0.25])
-    energies = branch_energies(recorded_of(2 * signs, 3 * signs, (alpha, 1 - alpha)))
-    assert energies.attention == pytest.approx(0.5)
-    assert energies.convolution == pytest.approx(3.75)
-    assert energies.share == pytest.approx(0.5 / 4.25)
 
 
 # ---------------------------------------------------------------- interventions
 
 
 @pytest.mark.parametrize("mode", ["learned", "frozen", "channel"])
-def test_forced_gates(mode):
+def test_forced_and_swapped_gates(mode):
     layer = full(alpha=mode, alpha_init=0.3, activation=nn.LeakyReLU(0.3))
     x = noise(2, 8, 5, 5)
     attention, convolution = layer.branches(x)
     gate, trained = layer.alpha, layer(x)
-    for value, expected in (
-        (0, convolution),
-        (1, attention),
-        (-2, 3 * convolution - 2 * attention),
-    ):
+    for value in (0, 1, -2):
         with force_alpha(layer, value):
-            assert torch.allclose(layer(x), expected)
+            assert torch.allclose(layer(x), value * attention + (1 - value) * convolution)
             assert layer.alpha.shape == gate.shape
         assert layer.alpha is gate
-    assert torch.equal(layer(x), trained)
-    assert list(layer.state_dict()) == list(full(alpha=mode).state_dict())
-
-
-@pytest.mark.parametrize("variant", ["package", "google"])
-def test_a_self_attention_without_its_gate_is_not_there(variant):
-    layer = self_attention(variant=variant).eval()
-    x = noise(2, 8, 4, 4)
-    with force_alpha(layer, 0):
-        assert torch.equal(layer(x), x)
-    assert not torch.allclose(layer(x), x)
-
-
-@pytest.mark.parametrize("mode", ["learned", "channel"])
-def test_swapped_gates(mode):
-    layer = full(alpha=mode, activation=nn.LeakyReLU(0.3))
-    x = noise(2, 8, 5, 5)
-    attention, convolution = layer.branches(x)
-    trained = layer(x)
     with swap_branches(layer):
-        expected = layer.alpha.new_tensor(0) + (1 - layer.alpha) * convolution
-        assert torch.allclose(layer(x), expected + layer.alpha * attention)
-        assert torch.allclose(layer(x) + trained, attention + convolution)
+        assert torch.allclose(layer(x), (1 - gate) * attention + gate * convolution)
         with swap_branches(layer):
             assert torch.allclose(layer(x), trained)
-    assert torch.equal(layer(x), trained)
+    assert layer.alpha is gate and torch.equal(layer(x), trained)
+    assert list(layer.state_dict()) == list(full(alpha=mode).state_dict())
 
 
 def test_swapped_halves_of_a_concatenation():
@@ -486,12 +411,11 @@ def test_interventions_leave_nothing_behind():
     model, undisturbed = network(), network()
     x = inputs_of(Generator)
     loss, expected = (m(x).square().sum() for m in (model, undisturbed))
-    objects, before = dict(model.named_parameters()), state(model)
-    with pytest.raises(KeyError), ExitStack() as stack:
+    objects = dict(model.named_parameters())
+    with unchanged(model), pytest.raises(KeyError), ExitStack() as stack:
         stack.enter_context(force_alpha(model, 0.5))
         stack.enter_context(swap_branches(model, "full 8x8"))
         raise KeyError
-    assert_same_state(state(model), before)
     assert all(p is objects[name] for name, p in model.named_parameters())
     loss.backward()
     expected.backward()
@@ -515,9 +439,8 @@ def contrasted():
 def test_a_row_per_layer_and_intervention():
     model = contrasted().train()
     arguments = {"n": 6, "latent_size": 128, "seed": 5}
-    before = state(model)
-    rows = interventions(model, fingerprint, batch=4, **arguments)
-    assert_same_state(state(model), before)
+    with unchanged(model):
+        rows = interventions(model, fingerprint, batch=4, **arguments)
     every = ["full 4x4", "full 8x8", "self 16x16", "all"]
     assert [(row["layer"], row["intervention"]) for row in rows] == [
         ("all", "as trained"),
@@ -552,14 +475,12 @@ def test_a_row_per_layer_and_intervention():
 def test_refitted_batch_norm_is_that_of_the_network_as_it_is_now():
     """In one batch: what train mode gives, but for the unbiased variance of 64 x 16 values."""
     model, z = contrasted().train(), draw_latents(64, 128, seed=3)
-    before = state(model)
-    with force_alpha(model, 0.0), refitted(model, z, batch=64):
+    with unchanged(model), force_alpha(model, 0.0), refitted(model, z, batch=64):
         assert not model.training
         in_eval = model(z)
         for norm in (m for m in model.modules() if isinstance(m, nn.BatchNorm2d)):
             norm.train()
         torch.testing.assert_close(in_eval, model(z), rtol=0, atol=1e-2)
-    assert_same_state(state(model), before)
     assert {m.momentum for m in model.modules() if isinstance(m, nn.BatchNorm2d)} == {0.1}
     model.eval()
     with force_alpha(model, 0.0):
@@ -584,60 +505,27 @@ def test_an_intervention_that_diverges_is_not_a_number():
 # ---------------------------------------------------------------- receptive fields
 
 
-@pytest.mark.parametrize("kernel", [1, 3, 5])
-def test_the_field_of_one_convolution_is_its_kernel(kernel):
-    torch.manual_seed(0)
-    own = nn.Sequential(nn.Conv2d(2, 1, kernel, padding=kernel // 2)).double()
-    with torch.no_grad():  # magnitudes are added, not gradients: these would cancel
-        own[0].weight[:, 1] = -own[0].weight[:, 0]
-    x = noise(3, 2, 12, 18)
-    field = effective_receptive_field(own, "0", x)  # of cell (6, 9)
-    low, high = kernel // 2, kernel // 2 + 1
-    inside = field[6 - low : 6 + high, 9 - low : 9 + high]
-    weight = own[0].weight[0, 0].detach().abs()
-    assert torch.allclose(inside, weight / weight.sum())  # linear: the gradient is the kernel
-    assert (field > 0).sum() == kernel**2
-    assert theoretical_receptive_field(own, "0", x) == kernel
-    assert field_size((field > 0).double()) == kernel
-
-
-def test_attention_sees_the_whole_image_and_a_closed_gate_the_kernel():
-    own = nn.Sequential(full(inputs=3, squeeze=1))
-    x = noise(2, 3, 12, 12)
-    field = effective_receptive_field(own, "0", x)
-    assert (field > 0).all() and field.sum().item() == pytest.approx(1)
-    for value in (0, 1):  # the theory knows no gate
-        with force_alpha(own, value):
-            assert theoretical_receptive_field(own, "0", x) == 3
-    with force_alpha(own, 0):
-        closed = effective_receptive_field(own, "0", x)
-    assert (closed > 0).nonzero().aminmax(dim=0).min.tolist() == [5, 5]
-    assert (closed > 0).sum() == 9
-
-
 @pytest.mark.parametrize("options", [{}, {"merge": "concat"}, {"released": True}])
 def test_the_theory_of_a_discriminator(options):
     """4x4 convolutions of stride 2: 4, 10 and 22 pixels, and the logit sees 46."""
     model = network(Discriminator, architecture="F F+A C+A | F F+A C+A", **options)
-    before = state(model)
     large = torch.zeros(1, 3, 96, 96)
     layers = ("full 16x16", "full 8x8", "self 8x8", "stages.3", "self 4x4", "output")
-    found = [theoretical_receptive_field(model, layer, large) for layer in layers]
-    assert found == [4, 10, 10, 22, 22, 46]
-    # clipped by the image
-    assert theoretical_receptive_field(model, "output", inputs_of(Discriminator, 1)) == 32
-    assert_same_state(state(model), before)
+    with unchanged(model):
+        found = [theoretical_receptive_field(model, layer, large) for layer in layers]
+        assert found == [4, 10, 10, 22, 22, 46]
+        # clipped by the image
+        assert theoretical_receptive_field(model, "output", inputs_of(Discriminator, 1)) == 32
 
 
 def test_the_field_in_effect_of_a_discriminator():
     model = network(Discriminator, architecture="F F+A C+A | F F+A C+A", released=True)
     images = inputs_of(Discriminator)
     model(images).sum().backward()
-    before = state(model)
-    open_field = effective_receptive_field(model, "stages.3", images)
-    with force_alpha(model, 0):
-        closed = effective_receptive_field(model, "stages.3", images)
-    assert_same_state(state(model), before)
+    with unchanged(model):
+        open_field = effective_receptive_field(model, "stages.3", images)
+        with force_alpha(model, 0):
+            closed = effective_receptive_field(model, "stages.3", images)
     assert open_field.shape == (32, 32) and (open_field >= 0).all()
     assert open_field.sum().item() == pytest.approx(1)
     assert (open_field > 0).float().mean() > 0.99
@@ -655,15 +543,16 @@ def test_every_image_counts_by_the_magnitude_of_its_gradient():
     own = nn.Sequential(
         nn.Conv2d(3, 4, 3, padding=1), nn.LeakyReLU(0.1), nn.Conv2d(4, 1, 3, stride=2, padding=1)
     ).double()
-    x = noise(5, 3, 10, 10)
-    expected = torch.zeros(10, 10, dtype=DOUBLE)
+    x = noise(5, 3, 10, 14)
+    expected = torch.zeros(10, 14, dtype=DOUBLE)
     for image in x.split(1):
         image = image.clone().requires_grad_()
-        own(image)[0, 0, 2, 2].backward()  # the centre of 5 x 5
+        own(image)[0, 0, 2, 3].backward()  # the centre of 5 x 7
         expected += image.grad[0].abs().sum(0)
     own.zero_grad()
     field = effective_receptive_field(own, "2", x)
     assert torch.allclose(field, expected / expected.sum())
+    assert (field > 0).sum() == theoretical_receptive_field(own, "2", x) ** 2 == 25
 
 
 @pytest.mark.parametrize("kernel", [(3, 5), (5, 3)])
@@ -680,9 +569,8 @@ def test_theory_asks_neither_weights_nor_activations(kernel):
         own[1].bias.fill_(-100)
         own[5].weight.zero_()
     own.eval()
-    before = state(own)
-    assert theoretical_receptive_field(own, "5", torch.randn(2, 2, 16, 16)) == 5
-    assert_same_state(state(own), before)
+    with unchanged(own):
+        assert theoretical_receptive_field(own, "5", torch.randn(2, 2, 16, 16)) == 5
     own(torch.randn(2, 2, 16, 16))  # and the original still has its weights
 
 
@@ -737,14 +625,12 @@ def test_sizes_of_known_fields():
 # ---------------------------------------------------------------- spectral norms
 
 
-@pytest.mark.parametrize("training", [True, False], ids=["train", "eval"])
 @pytest.mark.parametrize("options", [{}, {"released": True, "attention_spectral_norm": True}])
-@pytest.mark.parametrize("kind", [Generator, Discriminator])
-def test_spectral_norms_of_a_network(kind, options, training):
-    model = network(kind, **options).train(training)
-    before = state(model)
-    norms = spectral_norms(model)
-    assert_same_state(state(model), before)
+@both_kinds
+def test_spectral_norms_of_a_network(kind, options):
+    model = network(kind, **options).train()
+    with unchanged(model):
+        norms = spectral_norms(model)
     copy = deepcopy(model).eval()
     convolutions = [m for m in copy.modules() if isinstance(m, nn.Conv2d | nn.ConvTranspose2d)]
     assert len(norms) == len(convolutions)
@@ -783,61 +669,39 @@ def test_what_spectral_normalisation_promises():
 # ---------------------------------------------------------------- summary
 
 
-@pytest.mark.parametrize("variant", VARIANTS)
-@pytest.mark.parametrize("kind", [Generator, Discriminator])
+@every_variant
+@both_kinds
 def test_summary_is_what_the_instruments_say(variant, kind):
     model = network(kind, **VARIANTS[variant]).train()
     x = inputs_of(kind)
     model(x).sum().backward()
-    before, random_state = state(model), torch.get_rng_state()
-    passes = []
+    random_state, passes = torch.get_rng_state(), []
     handle = model.register_forward_hook(lambda *_: passes.append(torch.is_grad_enabled()))
-    rows = summary(model, x)
+    with unchanged(model):
+        rows = summary(model, x)
     handle.remove()
     assert passes == [False]
-    assert_same_state(state(model), before)
     assert torch.equal(torch.get_rng_state(), random_state)
 
     with record(model.eval()) as records, torch.no_grad():
         model(x)
     assert [row["layer"] for row in rows] == list(records)
     for row in rows:
-        assert tuple(row) == COLUMNS
-        ((recorded),) = records[row["layer"]]
+        (recorded,) = records[row["layer"]]
         energies, looks = branch_energies(recorded), attention_statistics(recorded, 32, 256)
         concat = variant == "concat" and row["layer"].startswith("full")
         alpha = None if concat else gated_layers(model)[row["layer"]].alpha.mean().item()
-        assert row["alpha"] == alpha
-        assert row["attention_energy"] == energies.attention > 0
-        assert row["convolution_energy"] == energies.convolution > 0
-        assert row["attention_share"] == energies.share
-        assert (row["entropy"], row["distance"]) == (looks.entropy, looks.distance)
-        assert row["entropy_share"] == looks.entropy_share
+        values = alpha, *vars(energies).values(), *vars(looks).values()
+        assert row == dict(zip(COLUMNS, (row["layer"], *values), strict=True))
+        assert energies.attention > 0 and energies.convolution > 0
 
 
 def test_summary_without_attention_or_images():
     assert summary(network(architecture="dcgan"), inputs_of(Generator)) == []
     # latents (B, C, 1, 1) have a grid too; the image is the larger end
     own = nn.Sequential(nn.ConvTranspose2d(8, 8, 4), self_attention()).double()
-    with record(own) as records:
-        own(noise(2, 8, 1, 1))
+    (recorded,) = recorded_of(own, noise(2, 8, 1, 1))
     (row,) = summary(own, noise(2, 8, 1, 1))
-    assert row["distance"] == attention_statistics(records["1"][0], 4).distance > 0
+    assert row["distance"] == attention_statistics(recorded, 4).distance > 0
     with pytest.raises(UserError, match="not square"):
         summary(nn.Sequential(self_attention()), noise(1, 8, 4, 6))
-
-
-def test_statistics_of_some_positions_are_near_those_of_all():
-    """And exactly those of the positions that the stride visits."""
-    torch.manual_seed(0)
-    layer = SelfAttention2d(16, squeeze=4)
-    package.open_gates(layer)
-    with torch.no_grad(), record(layer) as records:
-        layer(3 * torch.randn(4, 16, 32, 32))
-    recorded = records["SelfAttention2d"][0]
-    every, some = (attention_statistics(recorded, 32, most) for most in (None, 256))
-    assert some.entropy == pytest.approx(every.entropy, rel=0.1) and some != every
-    assert some.distance == pytest.approx(every.distance, rel=0.05)
-    maps = recorded.map[:, :, ::5]  # 1,024 / 256, made odd
-    assert some.entropy == pytest.approx(float(attention_entropy(maps).mean()), rel=1e-5)
-    assert attention_statistics(recorded, 32, 1024) == every

@@ -5,7 +5,6 @@ Gates are opened to values of both signs: at 0 a test sees nothing of the attent
 
 from itertools import product
 
-import package
 import pytest
 import torch
 from attn_gan_pytorch.CustomLayers import FullAttention, SelfAttention, SpectralNorm
@@ -67,9 +66,10 @@ SELF = {
 }
 
 
-@pytest.mark.parametrize("alpha", [-0.7, 0.6])
-@pytest.mark.parametrize("squeeze", [1, 2, 8])
-@pytest.mark.parametrize("activation", [None, nn.LeakyReLU(0.2)])
+@pytest.mark.parametrize(
+    ("squeeze", "activation", "alpha"),
+    [(1, None, -0.7), (2, nn.LeakyReLU(0.2), 0.6), (8, None, 0.6), (8, nn.LeakyReLU(0.2), -0.7)],
+)
 def test_self_attention_is_the_packages(squeeze, activation, alpha):
     theirs = SelfAttention(16, activation, squeeze)
     ours = SelfAttention2d(16, squeeze=squeeze, activation=activation)
@@ -147,20 +147,6 @@ def test_defaults_are_the_packages():
     x = torch.randn(2, 16, 5, 5)
     assert_equal(ours(x), theirs(x)[0])
     assert {*SelfAttention2d(16).state_dict()} == {*SELF}
-
-
-def test_a_small_change_of_any_weight_is_seen():
-    """The parity test's own test: 0.1 % on one weight is far above its tolerance."""
-    theirs = FullAttention(8, 6, None, (3, 3), False, False, False, 4, (1, 1), (1, 1))
-    package.open_gates(theirs)
-    x = torch.randn(2, 8, 5, 5)
-    before = theirs(x)[0].detach()
-    for name in ("query_conv", "key_conv", "value_conv", "residual_conv"):
-        weight = getattr(theirs, name).weight
-        with torch.no_grad():
-            weight.mul_(1.001)
-            assert (theirs(x)[0] - before).abs().max() > 1e-7, name
-            weight.div_(1.001)
 
 
 def naive_attention(q, k, v, heads):

@@ -33,26 +33,6 @@ def own(**options):
 LAYERS = pytest.mark.parametrize("make", [full, own])
 
 
-def old_spectral_norm(layer):
-    nn.utils.spectral_norm(layer.value)
-
-
-def old_weight_norm(layer):
-    nn.utils.weight_norm(layer.query)
-
-
-def new_spectral_norm(layer):
-    parametrizations.spectral_norm(layer.key)
-
-
-def new_weight_norm(layer):
-    parametrizations.weight_norm(layer.value)
-
-
-def pruned(layer):
-    prune.random_unstructured(layer.value, "weight", 0.5)
-
-
 class Lora(nn.Module):
     """As adapters wrap a convolution: no weight of its own name, a second path beside it."""
 
@@ -64,10 +44,6 @@ class Lora(nn.Module):
 
     def forward(self, x):
         return self.base(x) + self.up(self.down(x))
-
-
-def lora(layer):
-    layer.value = Lora(layer.value)
 
 
 class Doubling(nn.Conv2d):
@@ -103,12 +79,12 @@ def replacing(*names, kernel=3, **options):
 ALL = "query", "key", "value"
 CHANGES = {
     "nothing": lambda layer: None,
-    "old spectral norm": old_spectral_norm,
-    "old weight norm": old_weight_norm,
-    "new spectral norm": new_spectral_norm,
-    "new weight norm": new_weight_norm,
-    "pruned": pruned,
-    "lora": lora,
+    "old spectral norm": lambda layer: nn.utils.spectral_norm(layer.value),
+    "old weight norm": lambda layer: nn.utils.weight_norm(layer.query),
+    "new spectral norm": lambda layer: parametrizations.spectral_norm(layer.key),
+    "new weight norm": lambda layer: parametrizations.weight_norm(layer.value),
+    "pruned": lambda layer: prune.random_unstructured(layer.value, "weight", 0.5),
+    "lora": lambda layer: setattr(layer, "value", Lora(layer.value)),
     "subclass": subclass,
     "parametrized subclass": parametrized_subclass,
     "patched": patched,
@@ -306,20 +282,17 @@ SELF_OR_FULL = [SelfAttention2d, lambda c, **k: FullAttention2d(c, c, **k)]
 
 
 @pytest.mark.parametrize("layer", SELF_OR_FULL)
-@pytest.mark.parametrize(
-    "wrong,message",
-    [
+def test_layers_refuse_what_cannot_be(layer):
+    for wrong, message in (
         ({"squeeze": 32}, "squeeze=32 is more than the layer's 16"),
         ({"squeeze": 0}, "squeeze=0 must be 1 or more"),
         ({"heads": 0}, "heads=0 must be 1 or more"),
         ({"heads": -1}, "heads=-1 must be 1 or more"),
         ({"heads": 3, "squeeze": 2}, "heads=3 do not divide a width of 8"),
         ({"alpha": "free"}, "alpha='free'"),
-    ],
-)
-def test_layers_refuse_what_cannot_be(layer, wrong, message):
-    with pytest.raises(ValueError, match=message):
-        layer(16, **wrong)
+    ):
+        with pytest.raises(ValueError, match=message):
+            layer(16, **wrong)
 
 
 def test_unknown_kinds_are_refused():

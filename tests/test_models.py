@@ -14,6 +14,7 @@ from fagan.losses import LOSSES
 from fagan.models import Generator, alphas, build, parameters
 from fagan.released import from_package, load_package_file, to_package
 from fagan.released import networks as released_networks
+from fagan.spectral_norm import left_out
 
 
 def config(**params):
@@ -24,17 +25,18 @@ def config(**params):
 @pytest.mark.parametrize("architecture", [*ARCHITECTURES, *MATCHED])
 def test_every_architecture_at_every_resolution(architecture, resolution):
     g, d = build(config(architecture=architecture, resolution=resolution))
-    images = g(torch.randn(2, 128))
-    assert images.shape == (2, 3, resolution, resolution)
+    n = 2 if resolution < 128 else 1  # a map of 64 x 64 positions takes its time
+    images = g(torch.randn(n, 128))
+    assert images.shape == (n, 3, resolution, resolution)
     assert images.abs().max() <= 1
-    assert d(images).shape == (2,)
+    assert d(images).shape == (n,)
     attends = architecture not in ("dcgan", "dcgan-wide")
     for network in (g, d):
         assert bool(alphas(network)) == attends
         assert all(value == 0 for value in alphas(network).values())
 
 
-@pytest.mark.parametrize("kernel_size", [1, 2, 3, 5, 6, 7])
+@pytest.mark.parametrize("kernel_size", [1, 2, 3, 6, 7])
 def test_every_kernel_keeps_the_sizes(kernel_size):
     g, d = build(config(architecture="fagan-pure", resolution=32, kernel_size=kernel_size))
     images = g(torch.randn(2, 128))
@@ -114,32 +116,26 @@ def test_every_option_reaches_every_layer(options):
         assert layer.query.out_channels == layer.query.in_channels // wanted.squeeze
 
 
-@pytest.mark.parametrize("resolution", [32, 64, 128])
-@pytest.mark.parametrize("architecture", MATCHED)
 @pytest.mark.parametrize("width", [0.25, 1.0])
-def test_controls_match_fagan_within_two_percent(architecture, resolution, width):
-    with torch.device("meta"):
-        pairs = [
-            build(
-                RunConfig.from_params({"architecture": a, "resolution": resolution, "width": width})
+def test_controls_match_fagan_within_two_percent(width):
+    for resolution in (32, 64, 128):
+        with torch.device("meta"), left_out():  # a norm has no parameters
+            fagan, *controls = (
+                build(config(architecture=name, resolution=resolution, width=width))
+                for name in ("fagan", *MATCHED)
             )
-            for a in (architecture, "fagan")
-        ]
-    for control, target in zip(*pairs, strict=True):
-        assert abs(parameters(control) / parameters(target) - 1) < 0.02
+        for control in controls:
+            for one, target in zip(control, fagan, strict=True):
+                assert abs(parameters(one) / parameters(target) - 1) < 0.02
 
 
 def test_gates_of_a_network_of_ones_own():
-    net = nn.Sequential(FullAttention2d(3, 8, squeeze=1), nn.ReLU(), SelfAttention2d(8))
+    full = FullAttention2d(4, 2, squeeze=1, alpha="channel")
+    net = nn.Sequential(full, nn.ReLU(), SelfAttention2d(2, squeeze=1, alpha_init=-0.5))
     with torch.no_grad():
-        net[0].alpha.fill_(0.25)
-        net[2].alpha.fill_(-0.5)
-    assert alphas(net) == {"0": 0.25, "2": -0.5}
+        full.alpha.copy_(torch.tensor([0.0, 1.0]).view(2, 1, 1))
+    assert alphas(net) == {"0": 0.5, "2": -0.5} and alphas(full) == {"": 0.5}
     assert alphas(FullAttention2d(3, 8, squeeze=1, merge="concat")) == {}
-    per_channel = FullAttention2d(4, 2, squeeze=1, alpha="channel")
-    with torch.no_grad():
-        per_channel.alpha.copy_(torch.tensor([0.0, 1.0]).view(2, 1, 1))
-    assert alphas(per_channel) == {"": 0.5}
 
 
 def test_same_seed_same_weights_and_the_global_generator_is_left_alone():

@@ -47,7 +47,7 @@ def drawn(rng, means, seeds=3, noise=0.1, seed_noise=0.2):
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory):
     results = tmp_path_factory.mktemp("statistics") / "results"
-    make_ablation(results)
+    make_ablation(results, grids=0)
     return load_runs("tiny", results)
 
 
@@ -90,20 +90,6 @@ def test_the_own_interval_is_students():
     np.testing.assert_allclose([found["own_low"], found["own_high"]], wanted, rtol=1e-6)
 
 
-def test_coverage():
-    """95 % of intervals hold the true ratio, and of pages with ten comparisons about as many."""
-    rng, one, page, repeats = np.random.default_rng(3), 0, 0, 200
-    for _ in range(repeats):
-        frame = drawn(rng, {"a": 100, "b": 125} | {f"n{i}": 100 for i in range(9)})
-        found = compare(frame, "fd", "a", m=1).set_index("arm").loc["b"]
-        one += found["low"] < 25 < found["high"]
-        every = compare(frame, "fd", "a")
-        true = np.where(every["arm"] == "b", 25, 0)
-        page += ((every["low"] < true) & (true < every["high"])).all()
-    assert 0.91 <= one / repeats <= 0.985
-    assert 0.93 <= page / repeats  # Bonferroni is at least that
-
-
 @pytest.mark.parametrize(("df", "m"), [(4, 1), (34, 17)])
 def test_detectable_is_found_in_four_of_five(df, m):
     from scipy import stats
@@ -125,11 +111,8 @@ def test_differences_are_in_the_unit_of_the_values():
 
 @pytest.mark.parametrize("means", [{}, {"a": 1}, {"b": 1}])
 def test_nothing_to_compare(means):
-    found = compare(
-        pd.DataFrame(drawn(np.random.default_rng(6), means), columns=["arm", "seed", "fd"]),
-        "fd",
-        "a",
-    )
+    frame = drawn(np.random.default_rng(6), means).reindex(columns=["arm", "seed", "fd"])
+    found = compare(frame, "fd", "a")
     assert found[["change", "low", "high"]].isna().all(axis=None)
     styled(found).to_html()
 
@@ -178,18 +161,20 @@ def test_alpha_reach(runs):
     assert frozen["reach"].isna().all()
 
 
-def test_minutes(runs):
+def test_minutes_and_the_speed_of_a_quiet_machine(runs):
     spent = minutes(runs).set_index("run_id")
     seconds = runs.timing.groupby("run_id")["seconds"].max()
     np.testing.assert_allclose(spent["minutes"], seconds[spent.index] / 60)
-    assert spent.groupby("arm")["images_per_second"].nunique().eq(1).all()
+    for arm, speed in spent.groupby("arm")["images_per_second"]:
+        seen = runs.timing.loc[runs.timing["arm"] == arm, "images_per_second"]
+        assert speed.nunique() == 1 and speed.iloc[0] == pytest.approx(np.quantile(seen, 0.9))
 
 
 FRAMES = ("runs", "history", "alpha", "timing")
 MISSING = st.sampled_from([pd.NA, None, np.nan])
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(st.data())
 def test_any_cell_may_be_missing(runs, data):
     """pandas 3 reads NA where columns mix: no function compares a cell before it looks for one."""
@@ -215,14 +200,6 @@ def test_any_cell_may_be_missing(runs, data):
     points = holed.history.head(5)[["step", "fd_lite0"]].apply(pd.to_numeric)
     plots.name_points(ax, points.astype(float))
     plots.plt.close("all")
-
-
-def test_the_speed_of_an_arm_is_that_of_a_quiet_machine(tmp_path):
-    make_ablation(tmp_path, seeds=2, grids=0)
-    runs = load_runs("tiny", tmp_path)
-    for arm, speed in minutes(runs).groupby("arm")["images_per_second"]:
-        seen = runs.timing.loc[runs.timing["arm"] == arm, "images_per_second"]
-        assert speed.nunique() == 1 and speed.iloc[0] == pytest.approx(np.quantile(seen, 0.9))
 
 
 def test_a_gate_moves_from_where_it_began(tmp_path):

@@ -3,17 +3,18 @@
 import csv
 import errno
 import json
+import shutil
 from itertools import pairwise
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 
-from fagan import evaluate, locks, train
+from fagan import data, evaluate, interpret, locks, train
 from fagan.config import RunConfig
-from fagan.data import Batches
 from fagan.errors import UserError
-from fagan.models import alphas
 from fagan.records import RUNNER_LOCK
 from fagan.train import checkpoint, loop, steps
 
@@ -69,7 +70,7 @@ def real_images(seed=0):
     return images * 2 - 1
 
 
-@pytest.mark.parametrize("loss", ["hinge", "relativistic-hinge", "standard", "least-squares"])
+@pytest.mark.parametrize("loss", ["hinge", "relativistic-hinge"])
 def test_each_step_changes_its_own_network_only(loss):
     state = train.start(config(loss=loss), CPU)
     g, d = weights(state.generator), weights(state.discriminator)
@@ -115,23 +116,16 @@ def test_two_time_scales_and_no_first_moment():
     assert (weights(state.discriminator) - d).abs().max() == pytest.approx(4e-4, rel=1e-2)
 
 
-def test_average_is_the_recursion():
-    one, two = (train.start(config(seed=s), CPU).generator for s in (0, 1))
-    expected = 0.9 * weights(one) + 0.1 * weights(two)
-    two.stages[0].batch_norm.running_mean.fill_(7)
-    train.update_average(one, two, 0.9)
-    assert torch.allclose(weights(one), expected)
-    assert (one.stages[0].batch_norm.running_mean == 7).all()
-
-
 def test_the_average_forgets_its_random_start_faster_than_its_horizon():
     state = train.start(config(ema=0.15), CPU)
     expected = weights(state.average)
-    batches = Batches(torch.zeros(8, 3, 16, 16, dtype=torch.uint8), 4, 0)
+    batches = data.Batches(torch.zeros(8, 3, 16, 16, dtype=torch.uint8), 4, 0)
     for decay in (1 / 10, 0.15, 0.15):  # step / (step + 9), where that is below ema
         train.step_once(state, batches)
         expected = decay * expected + (1 - decay) * weights(state.generator)
         assert torch.allclose(weights(state.average), expected, atol=1e-6)
+    for ours, theirs in zip(state.average.buffers(), state.generator.buffers(), strict=True):
+        assert torch.equal(ours, theirs)
 
 
 def test_latents_are_of_the_runs_own_seed():
@@ -149,10 +143,9 @@ def test_n_dis_takes_as_many_batches():
     assert (state.step, state.images_seen) == (2, 2 * 3 * 4)
 
 
-@pytest.mark.parametrize("architecture", ["fagan", "fagan-pure", "sagan"])
-def test_channels_last_changes_no_number(architecture):
+def test_channels_last_changes_no_number():
     """Transposed convolutions in channels_last have been wrong silently before."""
-    wanted = config(architecture=architecture, resolution=32, width=0.125)
+    wanted = config(architecture="F C+A C, output F | F C F+A", resolution=32, width=0.125)
     gradients = []
     for memory in (torch.contiguous_format, torch.channels_last):
         state = train.start(wanted, CPU)
@@ -171,7 +164,7 @@ def test_channels_last_changes_no_number(architecture):
 
 
 def run_files(folder):
-    """What must be equal: everything but clock readings and the environment."""
+    """What must be equal: everything but clock readings, locks, checkpoints and the environment."""
     names = (
         "metrics.json",
         "history.csv",
@@ -188,17 +181,29 @@ def run_files(folder):
 
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory):
-    """An uninterrupted run."""
-    folder = tmp_path_factory.mktemp("whole")
-    metrics = train.train(config(), folder, quiet)
-    return folder, metrics
+    """An uninterrupted run under the runner: .folder, .metrics, .said, .steps (what each gave)."""
+    folder, said, seen = tmp_path_factory.mktemp("whole"), [], []
+
+    def d_step(state, real, of=steps.d_step):
+        seen.append(dict(zip(("loss_d", "d_real", "d_fake"), of(state, real), strict=True)))
+        return tuple(seen[-1].values())
+
+    def g_step(state, real, of=steps.g_step):
+        seen[-1]["loss_g"] = of(state, real)
+        return seen[-1]["loss_g"]
+
+    with pytest.MonkeyPatch.context() as patch, locks.lock(folder / RUNNER_LOCK):
+        patch.setattr(steps, "d_step", d_step)
+        patch.setattr(steps, "g_step", g_step)
+        metrics = train.train(config(), folder, said.append)
+    return SimpleNamespace(folder=folder, metrics=metrics, said=said, steps=seen)
 
 
 class Killed(BaseException):
     pass
 
 
-def die_after(step, folder, monkeypatch, recorded=True):
+def die_after(step, folder, recorded=True):
     """Train until `step` is done, and recorded or not, then be killed."""
     step_once = loop.step_once
 
@@ -209,45 +214,60 @@ def die_after(step, folder, monkeypatch, recorded=True):
         if not recorded and state.step == step:
             raise Killed
 
-    with monkeypatch.context() as patch:
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(Killed):
         patch.setattr(loop, "step_once", dying)
-        with pytest.raises(Killed):
-            train.train(config(), folder, quiet)
+        train.train(config(), folder, quiet)
 
 
-@pytest.mark.parametrize("at", [1, 3, 4, 5, 8, 9])
-def test_an_interrupted_run_ends_with_the_same_bytes(whole, tmp_path, monkeypatch, at):
+@pytest.fixture(scope="module")
+def killed_at_7(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("killed")
+    die_after(7, folder)
+    return folder
+
+
+@pytest.fixture
+def killed(killed_at_7, tmp_path):
+    """A run that was killed after step 7: its checkpoints are of the steps 6 and 3."""
+    return shutil.copytree(killed_at_7, tmp_path / "killed")
+
+
+@pytest.mark.parametrize("at", [3, 5, 9])
+def test_an_interrupted_run_ends_with_the_same_bytes(whole, tmp_path, at):
     """Killed after step `at` (checkpoints are at 3 and 6) and before its record, then run again."""
-    die_after(at, tmp_path, monkeypatch, recorded=False)
+    die_after(at, tmp_path, recorded=False)
     assert not (tmp_path / "metrics.json").exists()
     said = []
     train.train(config(), tmp_path, said.append)
     assert any("continuing at step" in line for line in said) == (at > 3)
-    assert run_files(tmp_path) == run_files(whole[0])
+    assert run_files(tmp_path) == run_files(whole.folder)
 
 
-@pytest.mark.parametrize("harm", ["cut short", "flipped", "empty", "gone"])
-def test_a_damaged_checkpoint_is_seen_and_the_one_before_used(whole, tmp_path, monkeypatch, harm):
-    die_after(7, tmp_path, monkeypatch)
-    path, previous = tmp_path / "checkpoint.pt", tmp_path / "previous-checkpoint.pt"
+@pytest.mark.parametrize("harm", ["flipped", "gone", "both cut short"])
+def test_a_damaged_checkpoint_is_seen_and_the_one_before_used(whole, killed, harm):
+    path, previous = killed / "checkpoint.pt", killed / "previous-checkpoint.pt"
     content = bytearray(path.read_bytes())
-    assert previous.exists()
+    content[len(content) // 2] ^= 1
     if harm == "gone":
         path.unlink()  # killed between the two renames of a save
+    elif harm == "flipped":
+        path.write_bytes(content)
     else:
-        content[len(content) // 2] ^= 1
-        half = content[: len(content) // 2]
-        path.write_bytes({"cut short": half, "flipped": content, "empty": b""}[harm])
+        path.write_bytes(content[: len(content) // 2])
+        previous.write_bytes(b"")
     said = []
-    train.train(config(), tmp_path, said.append)
-    assert "continuing at step 3" in said
-    assert any("is damaged" in line for line in said) is (harm != "gone")
-    assert run_files(tmp_path) == run_files(whole[0])
+    train.train(config(), killed, said.append)
+    damaged = {"flipped": 1, "gone": 0, "both cut short": 2}[harm]
+    assert sum("is damaged" in line for line in said) == damaged
+    assert [line for line in said if "continuing" in line] == ["continuing at step 3"][
+        : 2 - damaged
+    ]
+    assert run_files(killed) == run_files(whole.folder)
+    assert not list(killed.glob("*checkpoint*"))
 
 
-def test_a_damaged_checkpoint_never_takes_the_place_of_a_whole_one(tmp_path, monkeypatch):
-    die_after(7, tmp_path, monkeypatch)
-    (tmp_path / "checkpoint.pt").write_bytes(b"x")
+def test_a_damaged_checkpoint_never_takes_the_place_of_a_whole_one(killed, monkeypatch):
+    (killed / "checkpoint.pt").write_bytes(b"x")
 
     def full_disk(*_):
         raise OSError(errno.ENOSPC, "No space left on device")
@@ -255,54 +275,46 @@ def test_a_damaged_checkpoint_never_takes_the_place_of_a_whole_one(tmp_path, mon
     with monkeypatch.context() as patch:
         patch.setattr(checkpoint, "replacing", full_disk)
         with pytest.raises(UserError, match="no space left"):
-            train.train(config(), tmp_path, quiet)  # goes on from 3, and cannot save at 6
+            train.train(config(), killed, quiet)  # goes on from 3, and cannot save at 6
     said = []
-    train.train(config(), tmp_path, said.append)
+    train.train(config(), killed, said.append)
     assert "continuing at step 3" in said
 
 
-def test_a_run_does_not_go_on_with_other_images(tmp_path, monkeypatch):
-    die_after(7, tmp_path, monkeypatch)
-    env = json.loads((tmp_path / "env.json").read_text())
-    (tmp_path / "env.json").write_text(json.dumps(env | {"data_checksum": "0123456789ab"}))
+def test_a_run_goes_on_with_its_own_images_and_its_clock(killed):
+    env = json.loads((killed / "env.json").read_text())
+    (killed / "env.json").write_text(json.dumps(env | {"data_checksum": "0123456789ab"}))
     with pytest.raises(UserError, match=f"0123456789ab, now .*{env['data_checksum']}"):
-        train.train(config(), tmp_path, quiet)
-    (tmp_path / "env.json").write_text(json.dumps(env))
-    train.train(config(), tmp_path, quiet)
-    (again,) = json.loads((tmp_path / "env.json").read_text())["resumed"]
+        train.train(config(), killed, quiet)
+    (killed / "env.json").write_text(json.dumps(env))
+    path = killed / "timing.csv"
+    head, *lines = path.read_text().splitlines()
+    late = [",".join([step, f"{100 * int(step)}", rate]) for step, _, rate in csv.reader(lines)]
+    path.write_text("\n".join([head, *late]) + "\n")
+    train.train(config(), killed, quiet)
+    (again,) = json.loads((killed / "env.json").read_text())["resumed"]
     assert again["step"] == 6 and again["device"] == "cpu" and "fp32_matmul" in again
-
-
-def test_two_damaged_checkpoints_are_a_run_from_the_start(whole, tmp_path, monkeypatch):
-    die_after(7, tmp_path, monkeypatch)
-    for name in ("checkpoint.pt", "previous-checkpoint.pt"):
-        (tmp_path / name).write_bytes(b"x")
-    said = []
-    train.train(config(), tmp_path, said.append)
-    assert sum("is damaged" in line for line in said) == 2
-    assert not any("continuing" in line for line in said)
-    assert run_files(tmp_path) == run_files(whole[0])
-    assert not list(tmp_path.glob("*checkpoint*"))
+    seconds = {int(row["step"]): float(row["seconds"]) for row in rows(path)}
+    assert seconds[2] == 200 and seconds[6] == 600 and 600 < seconds[8] < seconds[9] < 660
 
 
 def test_a_training_whose_notebook_fails_is_not_lost(whole, tmp_path, monkeypatch):
     """Under the runner the checkpoint stays; Snakemake takes the failed job's metrics.json away."""
-    with locks.lock(tmp_path / RUNNER_LOCK):
-        train.train(config(), tmp_path, quiet)
-    (tmp_path / "metrics.json").unlink()
+    folder = shutil.copytree(whole.folder, tmp_path / "copy")
+    (folder / "metrics.json").unlink()
 
     def not_again(*_):
         raise AssertionError("trained again")
 
     monkeypatch.setattr(loop, "step_once", not_again)
     said = []
-    train.train(config(), tmp_path, said.append)
+    train.train(config(), folder, said.append)
     assert "continuing at step 9" in said
-    assert run_files(tmp_path) == run_files(whole[0])
+    assert run_files(folder) == run_files(whole.folder)
 
 
 def test_records_of_a_run(whole):
-    folder, metrics = whole
+    folder, metrics = whole.folder, whole.metrics
     history, gates = rows(folder / "history.csv"), rows(folder / "alpha.csv")
     assert [int(r["step"]) for r in history] == [0, 2, 4, 6, 8, 9]
     assert [r["step"] for r in history if r["fd_lite0"]] == ["0", "4", "8", "9"]
@@ -316,6 +328,13 @@ def test_records_of_a_run(whole):
     }
     assert {float(r["alpha"]) for r in gates if r["step"] == "0"} == {0.0}
     assert any(abs(float(r["alpha"])) > 1e-3 for r in gates if r["step"] == "9")
+    first = [r for r in gates if r["step"] == "0"]
+    assert all(r["gradient"] == "" and float(r["attention_energy"]) == 0 for r in first)
+    later = [r for r in gates if r["step"] != "0"]
+    assert all(0 < float(r["attention_share"]) < 1 for r in later)
+    assert all(0 <= float(r["entropy_share"]) <= 1 + 1e-6 for r in later)
+    assert all(0 <= float(r["distance"]) < 16 * 2**0.5 for r in later)
+    assert all(float(r["gradient_norm_g"]) > 0 for r in history[1:])
     assert metrics["status"] == "done" and metrics["n_fake"] == 24 and metrics["n_real"] == 32
     assert {"fd_lite0", "kid_lite0", "coherence_eyes", "signal_outfit"} <= set(metrics)
     env = json.loads((folder / "env.json").read_text())
@@ -330,36 +349,27 @@ def test_records_of_a_run(whole):
     assert names == [f"step_{s:07d}.png" for s in (0, 4, 8, 9)]
 
 
-def test_a_row_holds_the_means_of_the_steps_since_the_row_before(tmp_path, monkeypatch):
-    seen = []
-
-    def d_step(state, real, of=steps.d_step):
-        seen.append(dict(zip(("loss_d", "d_real", "d_fake"), of(state, real), strict=True)))
-        return tuple(seen[-1].values())
-
-    def g_step(state, real, of=steps.g_step):
-        seen[-1]["loss_g"] = of(state, real)
-        return seen[-1]["loss_g"]
-
-    monkeypatch.setattr(steps, "d_step", d_step)
-    monkeypatch.setattr(steps, "g_step", g_step)
-    train.train(config(), tmp_path, quiet)
-    for before, row in pairwise(rows(tmp_path / "history.csv")):
-        steps_between = seen[int(before["step"]) : int(row["step"])]
-        for name in seen[0]:
+def test_a_row_holds_the_means_of_the_steps_since_the_row_before(whole):
+    for before, row in pairwise(rows(whole.folder / "history.csv")):
+        steps_between = whole.steps[int(before["step"]) : int(row["step"])]
+        for name in whole.steps[0]:
             mean = sum(float(step[name]) for step in steps_between) / len(steps_between)
             assert float(row[name]) == pytest.approx(mean, rel=1e-5)
 
 
-def test_the_clock_goes_on_where_a_run_was_interrupted(tmp_path, monkeypatch):
-    die_after(7, tmp_path, monkeypatch)
-    path = tmp_path / "timing.csv"
-    head, *lines = path.read_text().splitlines()
-    late = [",".join([step, f"{100 * int(step)}", rate]) for step, _, rate in csv.reader(lines)]
-    path.write_text("\n".join([head, *late]) + "\n")
-    train.train(config(), tmp_path, quiet)
-    seconds = {int(row["step"]): float(row["seconds"]) for row in rows(path)}
-    assert seconds[2] == 200 and seconds[6] == 600 and 600 < seconds[8] < seconds[9] < 660
+def test_interventions_are_those_of_the_saved_weights(whole):
+    changed = rows(whole.folder / "interventions.csv")
+    assert changed[0]["intervention"] == "as trained" and float(changed[0]["change"]) == 0
+    assert {r["n_fake"] for r in changed} == {"16"}
+    generator = train.load_generator(config(), whole.folder / "generator.safetensors")
+    extractor = evaluate.lite0()
+    reference = evaluate.reference(data.load(config(), "reference"), 32, extractor)
+    with interpret.force_alpha(generator, 0.0):
+        images = evaluate.sample(generator, 16, 16, train.EVALUATION_SEED)
+    expected = evaluate.score(images, reference, extractor)["fd_lite0"]
+    row = next(r for r in changed if (r["layer"], r["intervention"]) == ("all", "alpha = 0"))
+    assert float(row["fd"]) == pytest.approx(expected, rel=1e-9)
+    assert any("fd_lite0 alone" in line for line in whole.said)
 
 
 def test_a_checkpoint_of_another_configuration_is_not_taken(tmp_path):
@@ -375,35 +385,24 @@ def test_a_checkpoint_of_another_configuration_is_not_taken(tmp_path):
 def test_how_often_one_evaluates_never_changes_training(whole, tmp_path):
     train.train(config(eval_every=1, log_every=1, checkpoint_every=1), tmp_path, quiet)
     name = "generator.safetensors"
-    assert (tmp_path / name).read_bytes() == (whole[0] / name).read_bytes()
-
-
-def test_another_seed_is_another_run(whole, tmp_path):
-    train.train(config(seed=1), tmp_path, quiet)
-    name = "generator.safetensors"
-    assert (tmp_path / name).read_bytes() != (whole[0] / name).read_bytes()
+    assert (tmp_path / name).read_bytes() == (whole.folder / name).read_bytes()
 
 
 def test_a_finished_run_is_left_alone_and_another_config_refused(whole):
-    folder, metrics = whole
-    before = run_files(folder)
-    assert train.train(config(), folder, quiet) == metrics
+    folder, before = whole.folder, run_files(whole.folder)
+    assert train.train(config(), folder, quiet) == whole.metrics
     with pytest.raises(UserError, match="recorded with steps=9, now steps=10"):
         train.train(config(steps=10), folder, quiet)
     assert run_files(folder) == before
 
 
 def test_saved_weights_draw_the_last_sample_grid(whole):
-    from PIL import Image
-    from torchvision.transforms.functional import pil_to_tensor
-
-    folder, _ = whole
-    generator = train.load_generator(config(), folder / "generator.safetensors")
+    generator = train.load_generator(config(), whole.folder / "generator.safetensors")
     assert not generator.training
-    images = evaluate.sample(generator, 64, 16, train.EVALUATION_SEED)
-    grid = pil_to_tensor(Image.open(folder / "samples" / "step_0000009.png"))
-    assert torch.equal(grid[:, :16, :16], images[0])
-    assert torch.equal(grid[:, -16:, -16:], images[63])
+    images = evaluate.sample(generator, 64, 16, train.EVALUATION_SEED).permute(0, 2, 3, 1).numpy()
+    with Image.open(whole.folder / "samples" / "step_0000009.png") as file:
+        grid = np.asarray(file)
+    assert (grid[:16, :16] == images[0]).all() and (grid[-16:, -16:] == images[63]).all()
 
 
 @pytest.mark.parametrize("broken", ["loss", "images"])
@@ -447,9 +446,3 @@ def test_a_device_that_is_not_there_is_named():
         pytest.skip("there is a CUDA device")
     with pytest.raises(UserError, match="device=cuda, but PyTorch sees no CUDA"):
         train.pick_device(config(device="cuda"))
-
-
-def test_gates_move_once_training_begins():
-    state = train.start(config(), CPU)
-    train.step_once(state, Batches(torch.zeros(8, 3, 16, 16, dtype=torch.uint8), 4, 0))
-    assert all(value != 0 for value in alphas(state.generator).values())

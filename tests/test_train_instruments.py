@@ -6,8 +6,8 @@ from test_train import CPU, TINY, cache, quiet, rows  # noqa: F401
 
 from fagan import data, evaluate, interpret, train
 from fagan.config import RunConfig
-from fagan.records import RunRecord
 from fagan.train.instruments import BATCH, Instruments
+from fagan.train.scorer import Scorer
 
 
 def config(**changes):
@@ -58,42 +58,11 @@ def test_what_the_networks_are_shown_is_the_same_in_every_run(started):
         assert torch.equal(shown, other.inputs[name])
 
 
-def test_a_run_records_them_at_its_log_steps_and_the_interventions_at_its_end(tmp_path):
-    said = []
-    train.train(config(), tmp_path, said.append)
-    gates = rows(tmp_path / "alpha.csv")
-    assert sorted({int(r["step"]) for r in gates}) == [0, 2, 3, 4, 6]
-    first = [r for r in gates if r["step"] == "0"]
-    assert all(r["gradient"] == "" and float(r["attention_energy"]) == 0 for r in first)
-    later = [r for r in gates if r["step"] != "0"]
-    assert all(0 < float(r["attention_share"]) < 1 for r in later)
-    assert all(0 <= float(r["entropy_share"]) <= 1 + 1e-6 for r in later)
-    assert all(0 <= float(r["distance"]) < 16 * 2**0.5 for r in later)
-    history = rows(tmp_path / "history.csv")
-    assert all(float(r["gradient_norm_g"]) > 0 for r in history[1:])
-
-    changed = rows(tmp_path / "interventions.csv")
-    assert changed[0]["intervention"] == "as trained" and float(changed[0]["change"]) == 0
-    assert {r["n_fake"] for r in changed} == {"20"}
-    # the same as by hand, from the saved weights
-    generator = train.load_generator(config(), RunRecord(tmp_path).weights)
-    extractor = evaluate.lite0()
-    reference = evaluate.reference(data.load(config(), "reference"), 32, extractor)
-    with interpret.force_alpha(generator, 0.0):
-        images = evaluate.sample(generator, 20, 16, train.EVALUATION_SEED)
-    expected = evaluate.score(images, reference, extractor)["fd_lite0"]
-    row = next(r for r in changed if (r["layer"], r["intervention"]) == ("all", "alpha = 0"))
-    assert float(row["fd"]) == pytest.approx(expected, rel=1e-9)
-    assert any("fd_lite0 alone" in line for line in said)
-
-
-def test_without_interventions_or_attention_there_are_no_rows(tmp_path):
-    train.train(config(n_intervene=0), tmp_path / "none", quiet)
-    assert rows(tmp_path / "none" / "interventions.csv") == []
-    train.train(config(architecture="C C | C C"), tmp_path / "plain", quiet)
-    assert rows(tmp_path / "plain" / "interventions.csv") == []
-    assert rows(tmp_path / "plain" / "alpha.csv") == []
-    assert len(rows(tmp_path / "plain" / "spectral.csv")) > 0
+def test_without_interventions_or_attention_there_are_no_rows(started, tmp_path):
+    assert Scorer(config(n_intervene=0), CPU).intervene(started[0]) == []
+    train.train(config(architecture="C C | C C", steps=2), tmp_path, quiet)
+    assert rows(tmp_path / "interventions.csv") == rows(tmp_path / "alpha.csv") == []
+    assert len(rows(tmp_path / "spectral.csv")) > 0
 
 
 def test_a_wrong_inception_file_is_refused_before_the_training(tmp_path, monkeypatch):
