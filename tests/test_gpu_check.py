@@ -18,7 +18,8 @@ CPU = torch.device("cpu")
 PRESENT = (
     "fagan torch torchgen functorch numpy PIL pandas rich typer filelock safetensors yaml "
     "typing_extensions sympy mpmath networkx jinja2 markupsafe fsspec dateutil six pytz tzdata "
-    "click shellingham annotated_doc markdown_it mdurl pygments cuda nvidia triton setuptools "
+    "click shellingham pydantic pydantic_core annotated_types typing_inspection "
+    "annotated_doc markdown_it mdurl pygments cuda nvidia triton setuptools "
     "packaging _distutils_hack pkg_resources"
 )
 ALONE = f"""
