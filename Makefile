@@ -19,7 +19,7 @@ OPTIONS = $(if $(SEEDS),--seeds "$(SEEDS)") $(if $(STEPS),--steps "$(STEPS)") $(
 NAMED   = $(if $(ABLATION),$(ABLATION),laptop)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup ablations analysis report publish bench status lab layers test test-slurm mutants lint clean
+.PHONY: help setup ablations analysis report publish bench gpu-check status lab layers test test-slurm mutants lint clean
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -60,6 +60,9 @@ publish: $(READY)  ## copy a finished ablation to results/published/; WEIGHTS="r
 
 bench: $(READY)  ## steps, start-up and memory against the released package; QUICK=1 small ones only
 	@$(PYTHON) -m fagan bench $(if $(QUICK),--quick) $(if $(PUBLISH),--results results/published)
+
+gpu-check: $(READY)  ## is a new GPU right, and how fast? QUICK=1 under a minute, DEVICE=cpu without one
+	@$(PYTHON) -m fagan gpu-check $(if $(DEVICE),--device $(DEVICE)) $(if $(QUICK),--quick)
 
 status: $(READY)  ## what every run is doing, live; ONCE=1 prints it once, ALL=1 with every run
 	@$(PYTHON) -m fagan status $(ABLATION) $(if $(ONCE),--once) $(if $(ALL),--all)

@@ -13,6 +13,7 @@ import typer
 from fagan import measure
 from fagan.errors import UserError
 from fagan.files import RESULTS, ablation_folder
+from fagan.gpu_check import gpu_check
 from fagan.measure import Results
 
 app = typer.Typer(
@@ -215,6 +216,7 @@ def stale(ablation: Ablation, results: Results = RESULTS) -> None:
 for command in (measure.sample, measure.evaluate, measure.bench):
     app.command()(command)
 app.command("parameters")(measure.list_parameters)
+app.command("gpu-check")(gpu_check)
 
 
 def main() -> None:

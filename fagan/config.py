@@ -72,6 +72,8 @@ class RunConfig:
     seed: int = _f(0, "of weights, latents and batches")
     threads: int = _f(1, "CPU threads; they change the last digits, so they are part of the run")
     device: str = _f("auto", "where it runs", choices=("auto", "cpu", "cuda"))
+    graph: str = _f("auto", "a step as one CUDA graph, where it can be", choices=("auto", "off"))
+    compile: str = _f("off", "what torch.compile compiles", choices=("off", "networks"))
     # records
     log_every: int = _f(50, "steps between rows of history.csv")
     eval_every: int = _f(2_000, "steps between scores and sample grids")

@@ -79,7 +79,7 @@ def _train(config: RunConfig, device: torch.device, record: RunRecord, say) -> N
         images = data.load(config, "train")
         evaluate.enough_images(images, data.load(config, "reference"))
         scorer = Scorer(config, device)
-        state = start(config, device)
+        state = start(config, device, say)
         resumed = restore(state, record.checkpoints, say)
         made_with = _environment(config, device, images, scorer) | {"fp32_matmul": matmul}
         record.begin(config, made_with, resumed, state.step)

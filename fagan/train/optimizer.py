@@ -15,6 +15,9 @@ class Adam(torch.optim.Adam):
     tests/test_train.py holds its steps to torch.optim.Adam's, bit for bit.
     """
 
+    # with capturable=True PyTorch warns of steps outside a graph; a run's first ones always are
+    _warned_capturable_if_run_uncaptured = True
+
     add_param_group = unwrap(_Optimizer.add_param_group)
     state_dict = unwrap(_Optimizer.state_dict)
     load_state_dict = unwrap(_Optimizer.load_state_dict)

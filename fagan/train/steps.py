@@ -1,9 +1,10 @@
 """One step of training and everything that it changes: networks, optimizers, average, latents."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from copy import deepcopy
 from dataclasses import dataclass, field
+from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -13,6 +14,7 @@ from fagan.config import RunConfig
 from fagan.losses import LOSSES
 from fagan.models import Discriminator, Generator, build
 from fagan.train.arithmetic import layout, precision
+from fagan.train.graph import Replayed, compiled, is_captured
 from fagan.train.optimizer import Adam
 
 LOGGED = ("loss_d", "loss_g", "d_real", "d_fake")
@@ -30,6 +32,9 @@ class State:
     optimizer_g: torch.optim.Optimizer
     optimizer_d: torch.optim.Optimizer
     latents: torch.Generator
+    run_g: Callable[[Tensor], Tensor]  # both networks as a step calls them: compiled, if asked for
+    run_d: Callable[[Tensor], Tensor]
+    replayed: Replayed | None = None  # the updates of a step as a CUDA graph
     step: int = 0
     logged_step: int = 0
     sums: Tensor = field(default_factory=lambda: torch.zeros(len(LOGGED)))  # since logged_step
@@ -44,17 +49,21 @@ class State:
         return torch.randn(shape, generator=self.latents, device=self.device)
 
 
-def start(config: RunConfig, device: torch.device) -> State:
-    """Fresh networks and optimizers of a configuration."""
+def start(config: RunConfig, device: torch.device, say=print) -> State:
+    """Fresh networks and optimizers of a configuration; `say` gets a line where it falls back."""
+    captured = is_captured(config, device)
     generator, discriminator = (
         network.to(device, memory_format=layout(config)) for network in build(config)
     )
 
     def adam(network: nn.Module, rate: float) -> torch.optim.Optimizer:
         betas = (config.beta1, config.beta2)
-        return Adam(network.parameters(), rate, betas, fused=not config.exact)
+        return Adam(network.parameters(), rate, betas, fused=not config.exact, capturable=captured)
 
-    return State(
+    called = generator, discriminator
+    if config.compile == "networks":
+        called = compiled(called, device, say)
+    state = State(
         config=config,
         device=device,
         generator=generator,
@@ -63,8 +72,13 @@ def start(config: RunConfig, device: torch.device) -> State:
         optimizer_g=adam(generator, config.lr_g),
         optimizer_d=adam(discriminator, config.lr_d),
         latents=torch.Generator(device).manual_seed(config.seed),
+        run_g=called[0],
+        run_d=called[1],
         sums=torch.zeros(len(LOGGED), device=device),
     )
+    if captured:
+        state.replayed = Replayed(partial(update, state), state.latents, say)
+    return state
 
 
 def d_step(state: State, real: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -72,8 +86,8 @@ def d_step(state: State, real: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     loss_of = LOSSES[state.config.loss].discriminator
     with precision(state.config, state.device):
         with torch.no_grad():
-            fake = state.generator(state.draw())
-        on_real, on_fake = state.discriminator(real), state.discriminator(fake)
+            fake = state.run_g(state.draw())
+        on_real, on_fake = state.run_d(real), state.run_d(fake)
     on_real, on_fake = on_real.float(), on_fake.float()
     loss = loss_of(on_real, on_fake)
     state.optimizer_d.zero_grad(set_to_none=True)
@@ -89,8 +103,8 @@ def g_step(state: State, real: Tensor) -> Tensor:
     with frozen(state.discriminator), precision(state.config, state.device):
         if loss_of.needs_real:
             with torch.no_grad():
-                on_real = state.discriminator(real).float()
-        on_fake = state.discriminator(state.generator(state.draw()))
+                on_real = state.run_d(real).float()
+        on_fake = state.run_d(state.run_g(state.draw()))
     loss = loss_of.generator(on_real, on_fake.float())
     state.optimizer_g.zero_grad(set_to_none=True)
     loss.backward()
@@ -98,14 +112,25 @@ def g_step(state: State, real: Tensor) -> Tensor:
     return loss.detach()
 
 
-def step_once(state: State, batches: data.Batches) -> None:
-    """n_dis discriminator steps, one generator step, the average; no synchronisation."""
-    config = state.config
-    for k in range(config.n_dis):
-        real = batches.at(state.step * config.n_dis + k)
+def update(state: State, batches: Iterable[Tensor]) -> None:
+    """A discriminator update for every batch, one of the generator, and what is logged of them.
+
+    This is what a CUDA graph holds: shapes never change, and no number decides what is done.
+    """
+    for real in batches:
         loss_d, on_real, on_fake = d_step(state, real)
     loss_g = g_step(state, real)
     state.sums += torch.stack((loss_d, loss_g, on_real, on_fake))
+
+
+def step_once(state: State, batches: data.Batches) -> None:
+    """n_dis discriminator steps, one generator step, the average; no synchronisation."""
+    config = state.config
+    real = [batches.at(state.step * config.n_dis + k) for k in range(config.n_dis)]
+    if state.replayed:
+        state.replayed(torch.stack(real))
+    else:
+        update(state, real)
     state.step += 1
     # until it has seen a few times its own horizon, the average forgets the random start faster
     decay = min(config.ema, state.step / (state.step + 9)) if config.ema else 0.0
