@@ -175,10 +175,9 @@ def analyse(
     """Execute the notebooks of notebooks/analysis and render them to HTML."""
     from fagan import pages, workflow
 
-    faults = pages.analyse(ablation, results, notebooks or (), cores or workflow.available_cores())
+    pages.analyse(ablation, results, notebooks or (), cores or workflow.available_cores())
     folder = ablation_folder(ablation, results)
-    for page, why in faults.items():
-        print(f"page {page} was left out: {why['reason']}  ({folder / why['log']})")
+    faults = pages.say_left_out(folder)
     for page in notebooks or [pages.FRONT]:
         if page not in faults or page == pages.FRONT:
             print(folder / "analysis" / f"{page}.html")

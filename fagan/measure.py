@@ -45,18 +45,14 @@ def sample(
     results: Results = RESULTS,
 ) -> None:
     """Draw images from a finished run's generator."""
-    from fagan import evaluate
+    from fagan import train
     from fagan.ablations import planned_run
-    from fagan.train import load_generator, save_grid
 
     if out.is_dir():
         raise UserError(f"{out} is a folder; name a PNG with --out")
     config = planned_run(ablation, run_id, results)
     weights = run_folder(ablation, run_id, results) / "generator.safetensors"
-    if not weights.exists():
-        raise UserError(f"{run_id} has no weights: {weights} is written when a run is done")
-    generator = load_generator(config, weights)
-    save_grid(evaluate.sample(generator, n, config.latent_size, seed), out)
+    train.save_grid(train.drawn(config, weights, n, seed), out)
     print(out)
 
 
@@ -79,20 +75,20 @@ def evaluate(
     from rich.console import Console
     from rich.table import Table
 
-    from fagan import scorecard
+    from fagan.evaluate import inception_missing
 
-    ask = {"n_fake": n_fake, "input_size": input_size}
+    if missing := inception_missing():
+        print(f"{missing}; scored with fd_lite0 alone")
+    ask = {"n_fake": n_fake, "n_real": n_real, "input_size": input_size, "seed": seed}
     if os.path.exists(given_path(scored)):
         if not reference:
             raise UserError(f"{scored} needs a reference: a folder or zip, or faces")
-        ask |= {"n_real": n_real or 5_000, "seed": seed or 0, "resolution": resolution}
-        rows = scorecard.score_images(scored, reference, **ask)
+        rows = score_images(scored, reference, resolution, **ask)
     else:
         ablation, _, run_id = scored.rpartition("/")
         if not ablation:
             raise UserError(f"{scored} is no folder or zip, and no run: write ABLATION/RUN_ID")
-        ask |= {"n_real": n_real, "seed": seed, "results": results}
-        rows = scorecard.score_run(ablation, run_id, reference, **ask)
+        rows = score_run(ablation, run_id, reference, results, **ask)
         if out is None and not ablation.startswith(f"{PUBLISHED}/"):  # to those nothing is added
             out = run_folder(ablation, run_id, results) / "scores.json"
     for row in rows:
@@ -103,6 +99,71 @@ def evaluate(
     if out:
         write_json(out, rows)
         print(out)
+
+
+def score_run(
+    ablation: str, run_id: str, reference: str, results: Path, n_fake: int, n_real: int, seed, **ask
+) -> list[dict]:
+    """Scores of a finished run's generator, against its own held-out images unless told otherwise.
+
+    n_fake, n_real: 0 takes the run's, as seed None does: at its input size, 64, these are then the
+    scores of its metrics.json, on the same kind of machine to the last digit; a line says whether
+    this is one. Memorisation is judged only against the run's own data.
+    Raises UserError where the run is unknown or has no weights yet.
+    """
+    from fagan import data, train
+    from fagan.ablations import planned_run
+    from fagan.environment import read_environment, same_kind
+    from fagan.evaluate import scorecard
+
+    config, folder = planned_run(ablation, run_id, results), run_folder(ablation, run_id, results)
+    wanted = config.with_(n_real=n_real or config.n_real)
+    ask |= {"n_real": wanted.n_real, "device": str(train.pick_device(config))}
+    ask["seed"] = train.EVALUATION_SEED if seed is None else seed
+    with train.threads(config.threads):
+        images = train.drawn(config, folder / "generator.safetensors", n_fake, ask["seed"])
+        if reference:
+            real, trained = _real(reference, wanted), None
+        else:
+            # with another n_real, others of a user's own images would be the held-out ones
+            real = data.load(config if config.data == "folder" else wanted, "reference")
+            trained = data.load(config, "train")
+        rows = scorecard(images, real, trained, **ask)
+        others = same_kind(read_environment(folder) | {"threads": config.threads})
+    if others:
+        print(f"another {', '.join(others)} than the record's: the last digits may differ")
+    else:
+        print("the same processor, threads and torch as the record's: so are the last digits")
+    return [{"scored": f"{ablation}/{run_id}"} | row for row in rows]
+
+
+def score_images(
+    images: str, reference: str, resolution: int, n_fake: int, n_real: int, seed, **ask
+) -> list[dict]:
+    """Scores of a folder or zip of images, all of them or n_fake chosen at random.
+
+    reference: a folder or zip too, or "faces", "cifar10", "celeba". Both sides are cropped to a
+    centred square and resized to `resolution`.
+    """
+    from fagan import data, train
+    from fagan.config import RunConfig
+    from fagan.evaluate import scorecard
+
+    config = RunConfig.from_params({"resolution": resolution, "n_real": n_real or 5_000})
+    ask |= {"n_real": config.n_real, "device": str(train.pick_device(config)), "seed": seed or 0}
+    found = data.load_all(images, resolution, limit=n_fake)
+    rows = scorecard(found.images, _real(reference, config), None, **ask)
+    return [{"scored": found.name} | row for row in rows]
+
+
+def _real(reference: str, config):
+    """Real images by the name of a data set, or all that a folder or zip holds."""
+    from fagan import data
+    from fagan.config import DATA
+
+    if reference in DATA and reference != "folder":
+        return data.load(config.with_(data=reference, data_path=""), "reference")
+    return data.load_all(reference, config.resolution, config.crop)
 
 
 def list_parameters() -> None:

@@ -64,6 +64,14 @@ def left_out(folder: Path) -> dict[str, dict[str, str]]:
     return {name: why for name, why in (read_json(folder / PAGES) or {}).items() if why}
 
 
+def say_left_out(folder: Path) -> dict[str, dict[str, str]]:
+    """Print a line for each page of `left_out`, with its log."""
+    missing = left_out(folder)
+    for page, why in missing.items():
+        print(f"page {page} was left out: {why['reason']}  ({folder / why['log']})")
+    return missing
+
+
 def whole(folder: Path) -> bool:
     """Whether every page of an ablation was made, and is there."""
     pages = read_json(folder / PAGES) or {}

@@ -9,16 +9,17 @@ import math
 import re
 import shutil
 import subprocess
+import sys
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 
 from rich.console import Console, Group
 from rich.live import Live
-from rich.table import Table
+from rich.table import Column, Table
 from rich.text import Text
 
 from fagan import locks, pages, workflow
@@ -45,54 +46,52 @@ STYLES = {
     "waiting": "",
     "done": "",
 }
-REFRESH, REPORT_EVERY = 2.0, 30.0  # seconds between looks, and between lines of a log
+COLUMNS = ("run", "state", "step", "left", "fd_lite0")
+WIDE = ("images/s", "alpha G", "alpha D", "device")
+NARROW = 110  # cells; a terminal of fewer goes without the columns of WIDE
 ROWS = 40  # of an ablation where there is no terminal whose height could say
-NARROW = 110  # cells; a terminal of fewer shows the columns that matter most
+REFRESH, REPORT_EVERY = 2.0, 30.0  # seconds between looks, and between lines of a log
 _NO_ROOM = 2**20  # bytes
 
 
-@dataclass(frozen=True)
-class Progress:
-    """One run; NaN where nothing was measured yet."""
+def progress(ablation: str, results: Path = RESULTS) -> list[dict[str, str]]:
+    """Every run of the plan, in its order: what the table says of it, "" where nothing is known.
 
-    run_id: str
-    state: str  # one of STYLES
-    steps: int
-    step: int = 0
-    rate: float = math.nan  # images a second
-    left: float = math.nan  # seconds
-    score: float = math.nan  # fd_lite0
-    alphas: tuple[float, float] = (math.nan, math.nan)  # generator's and discriminator's largest
-    device: str = ""
-    reason: str = ""  # of a failure or a divergence
-    log: Path = Path()
-
-
-def progress(ablation: str, results: Path = RESULTS) -> list[Progress]:
-    """Every run of the plan, in its order. Raises UserError where there is no plan."""
+    Raises UserError where there is no plan.
+    """
     runs = planned(ablation, results).items()
-    return [_progress(run_folder(ablation, run_id, results), config) for run_id, config in runs]
+    return [_cells(run_folder(ablation, run_id, results), config) for run_id, config in runs]
 
 
-def _progress(folder: Path, config: RunConfig) -> Progress:
+def _cells(folder: Path, config: RunConfig) -> dict[str, str]:
     state, why, metrics = _state(folder)
-    seen = {"run_id": folder.name, "state": state, "steps": config.steps}
-    seen |= {"reason": one_line(why), "log": folder / "run.log"}
-    if metrics:
-        return Progress(**seen, step=metrics["step"], score=_number(metrics, "fd_lite0"))
-    history, timing = _rows(folder / "history.csv"), _rows(folder / "timing.csv")[-1:]
-    step = int(next((_number(row, "step") for row in timing), 0))
-    rate = next((_number(row, "images_per_second") for row in timing), math.nan)
+    timing = [metrics] if metrics else _rows(folder / "timing.csv")[-1:]
+    history = [metrics] if metrics else _rows(folder / "history.csv")
+    step, rate = (max(_numbers(timing, name), default=0) for name in ("step", "images_per_second"))
     if state == "interrupted" and not why:
-        seen["reason"] = f"ended at step {step} without a word"
-    if state == "running" and rate > 0:
-        seen["left"] = (config.steps - step) * config.n_dis * config.batch_size / rate
-    scores = [_number(row, "fd_lite0") for row in history]
-    scores = [score for score in scores if math.isfinite(score)] or [math.nan]
-    gates = [row for row in _rows(folder / "alpha.csv") if _number(row, "step") == step]
-    alphas = tuple(_largest(gates, network) for network in ("generator", "discriminator"))
-    device = _device(folder)
-    return Progress(**seen, step=step, rate=rate, score=scores[-1], alphas=alphas, device=device)
+        why = f"ended at step {step:.0f} without a word"
+    if why and (folder / "run.log").exists():
+        why += f"  {folder / 'run.log'}"
+    cells = dict.fromkeys(COLUMNS + WIDE, "")
+    cells |= {"run": folder.name, "state": state, "why": one_line(why)}
+    cells["step"] = f"{step:,.0f}/{config.steps:,}"
+    if rate:
+        cells["images/s"] = f"{rate:,.0f}"
+    if rate and state == "running":
+        images = (config.steps - step) * config.n_dis * config.batch_size
+        cells["left"] = duration(images / rate)
+    if scores := _numbers(history, "fd_lite0"):
+        cells["fd_lite0"] = f"{scores[-1]:,.1f}"
+    if metrics:
+        return cells
+    gates = [row for row in _rows(folder / "alpha.csv") if _numbers([row], "step") == [step]]
+    for column, network in (("alpha G", "generator"), ("alpha D", "discriminator")):
+        if alphas := _numbers((row for row in gates if row.get("network") == network), "alpha"):
+            cells[column] = f"{max(alphas, key=abs):+.3f}"
+    with suppress(OSError, UserError):  # between two versions, on another machine's file system
+        environment = read_object(folder / "env.json") or {}
+        cells["device"] = one_line(str(environment.get("device", "")))[:20]
+    return cells
 
 
 def _state(folder: Path) -> tuple[str, str, dict]:
@@ -126,66 +125,41 @@ def _rows(path: Path) -> list[dict[str, str]]:
     return list(csv.DictReader(_text(path).replace("\0", "").rpartition("\n")[0].splitlines()))
 
 
-def _number(row: dict, column: str) -> float:
-    """A cell's number; NaN where it is empty, missing or torn."""
-    try:
-        return float(row.get(column, ""))
-    except (TypeError, ValueError):
-        return math.nan
+def _numbers(rows, column: str) -> list[float]:
+    """The numbers of a column, without what is empty, missing, torn or not finite."""
+    found = []
+    for row in rows:
+        with suppress(TypeError, ValueError):
+            found.append(float(row.get(column, "")))
+    return list(filter(math.isfinite, found))
 
 
-def _largest(rows: Sequence[dict], network: str) -> float:
-    alphas = [_number(row, "alpha") for row in rows if row.get("network") == network]
-    return max(alphas, key=abs, default=math.nan)
-
-
-def _device(folder: Path) -> str:
-    try:
-        return one_line(str((read_object(folder / "env.json") or {}).get("device", "")))[:20]
-    except (OSError, UserError):  # between two versions, on another machine's file system
-        return ""
-
-
-def summary(runs: Sequence[Progress]) -> str:
+def summary(runs: Sequence[Mapping[str, str]]) -> str:
     """`3 of 12 done, 2 running, 7 waiting`"""
-    counts = Counter(run.state for run in runs)
+    counts = Counter(run["state"] for run in runs)
     others = [f"{counts[state]} {state}" for state in STYLES if counts[state] and state != "done"]
     return ", ".join([f"{counts['done']} of {len(runs)} done", *others])
 
 
 def duration(seconds: float) -> str:
-    """Hours, minutes and seconds as 1:02:03 or 2:03."""
-    minutes, seconds = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02d}:{seconds:02d}" if hours else f"{minutes}:{seconds:02d}"
+    """Hours, minutes and seconds as 1:02:03, or 02:03."""
+    return str(timedelta(seconds=round(seconds))).removeprefix("0:")
 
 
-def table(runs: Sequence[Progress], rows: int | None = None, wide: bool = True) -> Group:
+def table(runs: Sequence[Mapping[str, str]], rows: int | None = None, wide: bool = True) -> Group:
     """The runs, what is active or went wrong first; those beyond so many rows are counted."""
-    shown = Table(box=None, pad_edge=False, header_style="bold")
-    heads = ["run", "state", "step", "left", "fd_lite0"]
-    heads += ["images/s", "alpha G", "alpha D", "device"] if wide else []
-    for head in heads:
-        shown.add_column(
-            head, justify="left" if head in ("run", "state") else "right", no_wrap=True
-        )
-    shown.add_column("why", overflow="fold")
-    order = sorted(runs, key=lambda run: list(STYLES).index(run.state))
+    order = sorted(runs, key=lambda run: list(STYLES).index(run["state"]))
     kept = order if rows is None or len(order) <= rows else order[: max(rows - 1, 0)]
+    rest = Counter(run["state"] for run in order[len(kept) :])
+    heads = COLUMNS + WIDE if wide else COLUMNS
+    columns = [Column(head, no_wrap=True, justify="right") for head in heads]
+    columns[0].justify = columns[1].justify = "left"
+    shown = Table(*columns, Column("why", overflow="fold"), box=None, pad_edge=False)
     for run in kept:
-        cells = [run.run_id, run.state, f"{run.step:,}/{run.steps:,}"]
-        cells += ["" if math.isnan(run.left) else duration(run.left), _said(run.score, ",.1f")]
-        if wide:
-            cells += [_said(run.rate, ",.0f"), *(_said(a, "+.3f") for a in run.alphas), run.device]
-        why = f"{run.reason}  {run.log}" if run.reason and run.log.exists() else run.reason
-        shown.add_row(*map(Text, (*cells, why)), style=STYLES[run.state])
-    rest = Counter(run.state for run in order[len(kept) :])
+        cells = [Text(run[head]) for head in (*heads, "why")]
+        shown.add_row(*cells, style=STYLES[run["state"]])
     words = ", ".join(f"{n} {state}" for state, n in rest.items())
     return Group(*([shown] if kept else []), *([Text(f"and {words}")] if rest else []))
-
-
-def _said(value: float, form: str) -> str:
-    return "" if math.isnan(value) else format(value, form)
 
 
 def show(
@@ -218,7 +192,7 @@ def watch(process: subprocess.Popen, ablation: str, results: Path = RESULTS) -> 
 
 def _follow(console: Console, ablations: Sequence[str], results: Path, over) -> None:
     """The table, live, until over(whether every run has ended)."""
-    rows, began = console.height // len(ablations), time.monotonic()
+    rows, began = max(console.height // len(ablations) - 5, 1), time.monotonic()  # heads, cursor
     with Live(console=console, auto_refresh=False, transient=True) as live:
         while True:
             note = f"  {duration(time.monotonic() - began)}"
@@ -234,20 +208,18 @@ def _look(
     ablations: Sequence[str], results: Path, console: Console, rows: int | None, note: str = ""
 ) -> tuple[Group, bool]:
     """(what to show, whether every run has ended)."""
-    looks = [(name, progress(name, results)) for name in ablations]
-    ended = all(run.state in (*ENDED, "failed") for _, runs in looks for run in runs)
-    rows = rows and max(rows - 5, 1)  # the heads and the cursor
-    parts = []
-    for name, runs in looks:
+    parts, ended = [], True
+    for name in ablations:
+        runs = progress(name, results)
         parts.append(Text(f"{name}: {summary(runs)}{note}", style="bold"))
         parts.append(table(runs, rows, console.width >= NARROW))
+        ended &= all(run["state"] in (*ENDED, "failed") for run in runs)
     return Group(*parts), ended
 
 
 def _console() -> Console:
-    console = Console(highlight=False)
     # a pipe has no width to keep to
-    return console if console.is_terminal else Console(highlight=False, width=10_000)
+    return Console(highlight=False, width=None if sys.stdout.isatty() else 10_000)
 
 
 def conclude(code: int, ablation: str, results: Path = RESULTS) -> int:
@@ -258,16 +230,13 @@ def conclude(code: int, ablation: str, results: Path = RESULTS) -> int:
     """
     runs, folder = progress(ablation, results), ablation_folder(ablation, results)
     print(f"{ablation}: {summary(runs)}")
-    unlike = [run for run in runs if run.state != "done"]
-    if unlike:
+    if unlike := [run for run in runs if run["state"] != "done"]:
         _console().print(table(unlike, 20))
-    missing = pages.left_out(folder)
-    for page, why in missing.items():
-        print(f"page {page} was left out: {why['reason']}  ({folder / why['log']})")
-    left = sum(run.state not in ENDED for run in runs)
+    missing = pages.say_left_out(folder)
+    left = sum(run["state"] not in ENDED for run in runs)
     if left or code:
-        for line in _why(code, folder, runs):
-            print(line)
+        if why := _why(code, folder, runs):
+            print(why)
         print(f"{left} of {len(runs)} runs are left; the workflow's log is {folder / workflow.LOG}")
     front = folder / "analysis" / f"{pages.FRONT}.html"
     if front.exists():
@@ -275,20 +244,20 @@ def conclude(code: int, ablation: str, results: Path = RESULTS) -> int:
     return int(bool(left or code or missing or not front.exists()))
 
 
-def _why(code: int, folder: Path, runs: Sequence[Progress]) -> list[str]:
+def _why(code: int, folder: Path, runs: Sequence[Mapping[str, str]]) -> str:
     """What a workflow ended of, where no run says so."""
     if shutil.disk_usage(folder).free < _NO_ROOM:
-        return [f"the disk of {folder} is full: free some space and run again"]
+        return f"the disk of {folder} is full: free some space and run again"
     if code < 0:
-        return [f"the workflow was killed (signal {-code}); run again to go on"]
-    if code == workflow.INTERRUPTED or any(run.state == "failed" for run in runs):
-        return []
-    analysed = (folder / "log" / "analysis.log").exists()
-    ended = analysed and all(run.state in ENDED for run in runs)
-    said = _text(folder / "log" / "analysis.log" if ended else folder / workflow.LOG).strip()
+        return f"the workflow was killed (signal {-code}); run again to go on"
+    states = {run["state"] for run in runs}
+    if code == workflow.INTERRUPTED or "failed" in states:
+        return ""
+    said = _text(folder / "log" / "analysis.log") if states <= {*ENDED} else ""
+    said = (said or _text(folder / workflow.LOG)).strip()
     # what Snakemake says of a job that a cluster refused, else the last line
     words = re.findall(r"^ +message: (.*?)(?:For further|$)", said, re.M) or said.splitlines()
-    return [one_line(line) for line in words[-1:]]
+    return one_line(words[-1]) if words else ""
 
 
 def planned_ablations(results: Path = RESULTS) -> list[str]:

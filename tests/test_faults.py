@@ -122,7 +122,7 @@ def test_a_full_disk_keeps_what_is_there_and_a_larger_one_goes_on(small_disk, tm
     assert "no space left" in done.stderr and "Traceback" not in done.stderr.splitlines()[-1]
     folder = run_folder(small_disk)
     assert not list(folder.glob(".*.tmp")) and not (folder / "metrics.json").exists()
-    assert next(iter(progress("tiny", small_disk))).state in ("failed", "interrupted")
+    assert next(iter(progress("tiny", small_disk)))["state"] in ("failed", "interrupted")
     filler.unlink()
     remount(small_disk, "size=100m")
     assert fagan("run", "tiny", "sagan-seed0", "--results", small_disk).returncode == 0
@@ -218,7 +218,7 @@ def test_a_kernel_that_dies_is_a_failed_run_that_goes_on(tmp_path):
     assert process.returncode == 1
     assert "kernel was killed" in said and "batch_size (4)" in said
     state = next(iter(progress("tiny", tmp_path)))
-    assert state.state == "failed" and "kernel was killed" in state.reason
+    assert state["state"] == "failed" and "kernel was killed" in state["why"]
     assert (run_folder(tmp_path) / CHECKPOINTS[0]).exists()
 
 

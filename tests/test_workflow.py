@@ -248,7 +248,7 @@ def test_a_failed_run_leaves_the_others_running(tmp_path):
     assert re.search(r"sagan-seed0 +failed .*IsADirectoryError.*run\.log", done.stdout)
     executed = (tmp_path / "smoke" / "runs" / "sagan-seed0" / "train.ipynb").read_text()
     assert "IsADirectoryError" in executed
-    states = {run.run_id: run.state for run in progress("smoke", tmp_path)}
+    states = {run["run"]: run["state"] for run in progress("smoke", tmp_path)}
     assert states == {"sagan-seed0": "failed", "fagan-seed0": "done"}
     assert not is_complete("smoke", tmp_path)
 

@@ -8,7 +8,7 @@ from fagan.errors import UserError
 from fagan.evaluate.distances import Statistics, frechet_distance, statistics
 from fagan.evaluate.features import Extractor, inception, inception_missing, lite0
 from fagan.evaluate.manifolds import manifold_scores, memorisation
-from fagan.evaluate.scoring import METRICS, Reference, inception_score, reference, score
+from fagan.evaluate.scoring import METRICS, inception_score, reference, score
 from fagan.evaluate.ties import coherence
 
 LEAST = 50  # images a side: below, a covariance of 320 features says nothing at all
@@ -45,44 +45,28 @@ def scorecard(
     return [_row(images, real, trained, n_real or len(real), e, seed) for e in extractors]
 
 
-def _row(
-    images: Tensor,
-    real: ImageSet,
-    trained: ImageSet | None,
-    n_real: int,
-    extractor: Extractor,
-    seed: int,
-) -> dict:
+def _row(images: Tensor, real: ImageSet, trained, n_real: int, extractor: Extractor, seed) -> dict:
     ref, features = reference(real, n_real, extractor), extractor(images)
     row = {"reference": real.name} | score(images, ref, extractor, seed, features=features)
     frechet, _ = METRICS[extractor.name]
     generator = torch.Generator().manual_seed(seed)
     value, error = extrapolated_frechet(features, ref.statistics, generator=generator)
     row |= {f"{frechet}_extrapolated": value, f"{frechet}_extrapolated_error": error}
-    row |= _named(manifold_scores(ref.features, features, NEIGHBOURS), extractor)
+    own = manifold_scores(ref.features, features, NEIGHBOURS)
     row["neighbours"] = NEIGHBOURS
     if trained is not None:
-        row |= _named(_memorisation(features, ref, trained, extractor), extractor)
         row["n_train"] = len(trained)
+        if ref.split == trained.split:  # no image was held out
+            own |= dict.fromkeys(("memorisation", "memorisation_z", "near_copies"), float("nan"))
+        else:
+            known = reference(trained, len(trained), extractor)
+            own |= memorisation(features, known.features, ref.features)
+    row |= {f"{name}_{extractor.name}": value for name, value in own.items()}
     if real.ties:
         row |= coherence(images, real.images, real.ties)
     if extractor.classes is not None:
         row |= inception_score(features, extractor)
     return row
-
-
-def _named(scores: dict[str, float], extractor: Extractor) -> dict[str, float]:
-    return {f"{name}_{extractor.name}": value for name, value in scores.items()}
-
-
-def _memorisation(
-    features: Tensor, ref: Reference, trained: ImageSet, extractor: Extractor
-) -> dict[str, float]:
-    if ref.split == trained.split:  # no image was held out
-        return dict.fromkeys(("memorisation", "memorisation_z", "near_copies"), float("nan"))
-    return memorisation(
-        features, reference(trained, len(trained), extractor).features, ref.features
-    )
 
 
 def extrapolated_frechet(
