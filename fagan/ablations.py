@@ -239,26 +239,19 @@ def plan(table: Table, runs: Sequence[RunConfig], results: Path = RESULTS) -> li
     return list(runs)
 
 
-def planned(
-    ablation: str, results: Path = RESULTS, only: str | None = None
-) -> dict[str, RunConfig]:
-    """run_id -> configuration, from plan.json; of the run `only` alone, if there is one so called.
-
-    Each job of a large plan asks for its own run, so the others are not checked then.
-    """
+def planned(ablation: str, results: Path = RESULTS) -> dict[str, RunConfig]:
+    """run_id -> configuration, from plan.json."""
     content = read_object(ablation_folder(ablation, results) / "plan.json")
     if content is None:
         raise UserError(
             f"no plan for {ablation!r} under {results}; `{command_for(ablation)}` makes one"
         )
     try:
-        asked = {run["run_id"]: run["config"] for run in content["runs"]}
-        wanted = {name: asked[name] for name in asked if only in (None, name)}
-        found = {name: RunConfig.from_params(params) for name, params in wanted.items()}
+        found = {r["run_id"]: RunConfig.from_params(r["config"]) for r in content["runs"]}
     except (AttributeError, KeyError, TypeError):
-        asked = found = {}
+        found = {}
     # the name becomes a folder: what was written by hand must be what this code would write
-    if not asked or any(config.run_id != name for name, config in found.items()):
+    if not found or any(config.run_id != name for name, config in found.items()):
         raise UserError(
             f"the plan of {ablation} under {results} is damaged; `python -m fagan plan {ablation}` "
             "makes it again"
@@ -268,7 +261,7 @@ def planned(
 
 def planned_run(ablation: str, run_id: str, results: Path = RESULTS) -> RunConfig:
     """One run of a plan, or UserError with the nearest name."""
-    found = planned(ablation, results, only=run_id)
+    found = planned(ablation, results)
     if run_id not in found:
-        raise unknown("run", run_id, planned(ablation, results))
+        raise unknown("run", run_id, found)
     return found[run_id]

@@ -6,6 +6,7 @@ A user's mistake ends with one line on stderr and exit code 2; a failed run with
 import errno
 import os
 import sys
+from functools import partial
 from typing import Annotated
 
 import typer
@@ -121,10 +122,7 @@ def run_ablation(
             print("nothing to do")
         else:
             workflow.prepare(ablation, results, download, cores)
-
-            def watch(process) -> None:
-                status.watch(process, ablation, results)
-
+            watch = partial(status.watch, ablation=ablation, results=results)
             code = workflow.run_graph(ablation, results, cores, profile=where, watch=watch)
         end = status.conclude(code, ablation, results)
     raise typer.Exit(code if code == workflow.INTERRUPTED else end)

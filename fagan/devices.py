@@ -7,9 +7,7 @@ whatever number a scheduler gives a device inside a job. A device named twice (`
 runs at once.
 """
 
-import getpass
 import os
-import shutil
 import subprocess
 import tempfile
 import time
@@ -35,19 +33,16 @@ class Slot:
 
     @property
     def path(self) -> Path:
-        # the number: in a container the user may have no name
-        user = os.getuid() if hasattr(os, "getuid") else getpass.getuser()
-        return Path(tempfile.gettempdir(), f"fagan-gpus-{user}", f"{self.uuid}-{self.place}.lock")
+        folder = f"fagan-gpus-{os.getuid()}"  # the number: in a container a user may have no name
+        return Path(tempfile.gettempdir(), folder, f"{self.uuid}-{self.place}.lock")
 
 
 def installed() -> list[Slot]:
     """The NVIDIA devices of this machine, as nvidia-smi lists them; [] where there are none."""
     asked = ["nvidia-smi", "--query-gpu=index,uuid", "--format=csv,noheader"]
-    if shutil.which(asked[0]) is None:
-        return []
     try:
         done = subprocess.run(asked, capture_output=True, text=True, timeout=60, check=True)
-    except subprocess.SubprocessError:  # a driver that is not loaded, or does not answer
+    except (OSError, subprocess.SubprocessError):  # no driver, or none that answers
         return []
     rows = [line.split(",") for line in done.stdout.splitlines() if "," in line]
     return [Slot(index.strip(), uuid.strip()) for index, uuid in rows]

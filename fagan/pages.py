@@ -88,6 +88,8 @@ def analyse(
     write tables/ and figures/. cores: as many notebooks at once. The front page comes last, as it
     lists the others, and always: where its own notebook fails it holds their list alone.
     """
+    import nbformat
+
     load_runs(ablation, results)  # refuses an ablation that is not there
     folder, names = ablation_folder(ablation, results), list(only) or notebooks()
     for name in names:
@@ -95,12 +97,16 @@ def analyse(
             raise unknown("notebook", name, known)
     before = read_json(folder / PAGES) or {}
     pages = {name: why for name, why in before.items() if only or name in GUIDES}
-    books, site = {}, ablation.removeprefix(f"{PUBLISHED}/")
+    books, hidden, site = {}, _private(folder, results), ablation.removeprefix(f"{PUBLISHED}/")
     figures = set(folder.glob("figures/*"))
     for some in ([n for n in names if n != FRONT], [n for n in names if n == FRONT]):
         new, faults = execute_all({n: partial(_book, n, ablation, results) for n in some}, cores)
-        pages |= _kept(folder, some, new, faults, _private(folder, results))
-        books |= new
+        for name in some:
+            pages[name] = _noted(folder, name, *scrub(faults.get(name, []), hidden))
+        for name in new:
+            books[name] = scrub(new[name], hidden)
+            slim = nbformat.writes(_slim(books[name])) + "\n"
+            write_text(folder / "analysis" / f"{name}.ipynb", slim)
         write_json(folder / PAGES, pages)
     for notebook in folder.glob("runs/*/train.ipynb"):
         _render_run(notebook, site)
@@ -131,19 +137,6 @@ def parameterized(path: Path, values: dict[str, Any]) -> Any:
     if not values:
         return book
     return parameterize_notebook(book, values, kernel_name="python3", language="python")
-
-
-def _kept(
-    folder: Path, names: list[str], books: dict, faults: dict, hidden: dict[str, str]
-) -> dict[str, dict[str, str] | None]:
-    """Write executed notebooks without this machine's paths; {name: null or {reason, log}}."""
-    import nbformat
-
-    for name, book in books.items():
-        books[name] = scrub(book, hidden)
-        slim = nbformat.writes(_slim(books[name])) + "\n"
-        write_text(folder / "analysis" / f"{name}.ipynb", slim)
-    return {name: _noted(folder, name, *scrub(faults.get(name, []), hidden)) for name in names}
 
 
 def _private(folder: Path, results: Path) -> dict[str, str]:

@@ -87,6 +87,7 @@ def execute(ablation: str, config: RunConfig, results: Path = RESULTS) -> int:
 
 def _papermill(folder: Path, ablation: str, config: RunConfig, results: Path) -> str | None:
     """Execute into the folder; None, or the last line of what went wrong."""
+    import nbformat
     import papermill
     from nbclient.exceptions import DeadKernelError
 
@@ -114,9 +115,9 @@ def _papermill(folder: Path, ablation: str, config: RunConfig, results: Path) ->
     except RuntimeError as error:  # it did not start, or does not answer
         return f"its kernel could not be used: {reason(error)}"
     finally:
-        if notebook.exists():
-            with suppress(OSError):  # a full disk: the page is made of what is there
-                _scrub_file(notebook, private(results, [config.data_path]))
+        with suppress(OSError):  # none is there, or a full disk: the page is made of what is there
+            book = scrub(nbformat.read(notebook, 4), private(results, [config.data_path]))
+            write_text(notebook, nbformat.writes(book) + "\n")
 
 
 def failure(ename: str, evalue: str) -> str:
@@ -180,12 +181,6 @@ def scrub(value: Any, paths: dict[str, str]) -> Any:
     for path, short in paths.items():  # whole paths only
         value = re.sub(rf"(?<![\w.~-]){re.escape(path)}(?![\w-])", lambda _, s=short: s, value)
     return _CELL.sub("<cell>", value)
-
-
-def _scrub_file(path: Path, paths: dict[str, str]) -> None:
-    import nbformat
-
-    write_text(path, nbformat.writes(scrub(nbformat.read(path, as_version=4), paths)) + "\n")
 
 
 def execute_all(

@@ -77,7 +77,7 @@ def load_profile(name: str) -> Profile:
 
 def prepare(
     ablation: str, results: Path = RESULTS, download: bool = False, cores: int | None = None
-) -> dict[str, Any]:
+) -> None:
     """Decode the data once, score real images against real ones, write reference.json.
 
     Raises UserError for data that is missing, empty or broken, before any run has begun.
@@ -89,8 +89,9 @@ def prepare(
     with threads(cores or available_cores()):
         train = data.load(config, "train", download=download)
         real = data.load(config, "reference", download=download)
-        for part in filter(lambda part: part.broken, (train, real)):
-            print(f"{part.name}: {len(part.broken)} broken images left out", file=sys.stderr)
+        for part in (train, real):
+            if part.broken:
+                print(f"{part.name}: {len(part.broken)} broken images left out", file=sys.stderr)
         evaluate.enough_images(train, real)
         extractor = evaluate.lite0()
         reference = evaluate.reference(real, config.n_real, extractor)
@@ -112,7 +113,6 @@ def prepare(
     path = ablation_folder(ablation, results) / "reference.json"
     if read_json(path) != content:
         write_json(path, content)
-    return content
 
 
 @contextmanager
@@ -236,9 +236,11 @@ def tidy(ablation: str, results: Path = RESULTS) -> None:
     have pages made again and again.
     """
     folder = ablation_folder(ablation, results)
-    for run in (folder / "runs").glob("*/"):
-        with suppress(locks.Held):
-            _tidy_run(run)
+    for run in (folder / "runs").glob("*/"):  # but for those that a living process is at
+        with suppress(locks.Held), locks.lock(run / RUNNER_LOCK), locks.lock(run / TRAIN_LOCK):
+            (run / "error.txt").unlink(missing_ok=True)
+            RunRecord(run).reopen()
+            _drop_parts(run)
     for name in ("tables", "figures", "analysis"):
         _drop_parts(folder / name)
     (folder / "log" / "analysis.log").unlink(missing_ok=True)
@@ -249,14 +251,6 @@ def tidy(ablation: str, results: Path = RESULTS) -> None:
         for path in folder.glob(pattern):
             if path.stat().st_mtime > now:
                 os.utime(path, (now, now))
-
-
-def _tidy_run(run: Path) -> None:
-    """Remove what killed processes left of a run; raises Held if one is at it."""
-    with locks.lock(run / RUNNER_LOCK), locks.lock(run / TRAIN_LOCK):
-        (run / "error.txt").unlink(missing_ok=True)
-        RunRecord(run).reopen()
-        _drop_parts(run)
 
 
 def _drop_parts(folder: Path) -> None:

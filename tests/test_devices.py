@@ -40,6 +40,10 @@ def test_gpus_chooses_inside_what_is_visible(monkeypatch):
     assert indices() == ["0", "1", "2"]
     monkeypatch.setenv(devices.GPUS, "0,2")
     assert indices() == ["0", "2"]
+    monkeypatch.setenv(devices.GPUS, "1,1")  # twice: for two runs at once
+    one, two = devices.slots()
+    assert one.uuid == two.uuid == UUIDS[1] and one.path != two.path
+    monkeypatch.setenv(devices.GPUS, "0,2")
     monkeypatch.setenv(devices.VISIBLE, f"{UUIDS[2]},1")
     with pytest.raises(UserError, match=r"unknown GPU '0' \(known: 2, 1\)"):
         devices.slots()
@@ -92,12 +96,6 @@ def test_each_lease_is_another_device_and_what_it_starts_sees_that_one_alone():
         process.wait()
     with devices.lease(wanted=False) as none:
         assert none is None
-
-
-def test_naming_a_device_twice_takes_two_runs(monkeypatch):
-    monkeypatch.setenv(devices.GPUS, "1,1")
-    one, two = devices.slots()
-    assert one.uuid == two.uuid == UUIDS[1] and one.path != two.path
 
 
 def test_a_lease_ends_with_its_holder(monkeypatch):

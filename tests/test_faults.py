@@ -14,6 +14,7 @@ import psutil
 import pytest
 import records_factory
 from PIL import Image
+from test_locks import hold
 
 from fagan import ablations, pages, runner, status, workflow
 from fagan.config import RunConfig
@@ -21,7 +22,7 @@ from fagan.environment import ROOT
 from fagan.errors import UserError
 from fagan.records import CHECKPOINTS, load_runs, read_json, write_json
 from fagan.status import progress
-from fagan.train import train
+from fagan.train import loop, train
 
 TINY = {
     "resolution": 32,
@@ -39,6 +40,7 @@ TINY = {
     "n_intervene": 0,
     "device": "cpu",
 }
+SAGAN = TINY | {"arm": "sagan", "architecture": "sagan"}
 
 
 def plan(results, arms=None, **settings):
@@ -115,8 +117,8 @@ def test_a_full_disk_keeps_what_is_there_and_a_larger_one_goes_on(small_disk, tm
     plan(small_disk, **steps)
     plan(tmp_path, **steps)
     filler = small_disk / "filler"
-    with filler.open("wb") as file:  # someone else's data leaves too little
-        file.write(bytes(small_disk_free(small_disk) - 700_000))
+    # someone else's data leaves too little
+    filler.write_bytes(bytes(shutil.disk_usage(small_disk).free - 700_000))
     done = fagan("run", "tiny", "sagan-seed0", "--results", small_disk)
     assert done.returncode == 1
     assert "no space left" in done.stderr and "Traceback" not in done.stderr.splitlines()[-1]
@@ -132,12 +134,8 @@ def test_a_full_disk_keeps_what_is_there_and_a_larger_one_goes_on(small_disk, tm
         assert one.read_bytes() == other.read_bytes(), name
 
 
-def small_disk_free(folder):
-    return shutil.disk_usage(folder).free
-
-
 def test_a_full_disk_at_planning_is_one_line(small_disk):
-    (small_disk / "filler").write_bytes(bytes(small_disk_free(small_disk)))
+    (small_disk / "filler").write_bytes(bytes(shutil.disk_usage(small_disk).free))
     done = fagan("plan", "smoke", "--results", small_disk)
     one_line(done, "no space left on device", "free some space")
 
@@ -258,11 +256,6 @@ def command_line(process):
 
 
 def test_two_trainings_cannot_share_a_folder(tmp_path, monkeypatch):
-    from test_locks import hold
-
-    from fagan.errors import UserError
-    from fagan.train import loop
-
     monkeypatch.setattr(loop, "ORPHAN", 0.5)
     process = hold(tmp_path / "train.lock")
     try:
@@ -283,54 +276,35 @@ def test_a_clock_that_jumps_does_not_reach_the_records(tmp_path, monkeypatch):
     assert (np.diff(timing[:, 1]) > 0).all() and timing[-1, 1] < 600 and (timing[:, 2] > 0).all()
 
 
-def test_times_in_the_future_are_brought_back(tmp_path):
-    """A clock that was set back: what was made before lies in the future."""
+def test_what_earlier_tries_left_is_tidied_but_not_beside_a_living_one(tmp_path):
     plan(tmp_path)
-    folder = tmp_path / "tiny"
-    made = [run_folder(tmp_path) / "metrics.json", folder / "analysis" / "alpha.html"]
-    tomorrow = time.time() + 86_400
-    for path in made:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text("{}")
-        os.utime(path, (tomorrow, tomorrow))
-    workflow.tidy("tiny", tmp_path)
-    assert all(path.stat().st_mtime <= time.time() for path in made)
-
-
-def test_what_killed_processes_left_is_tidied_but_not_beside_a_living_one(tmp_path):
-    from test_locks import hold
-
-    plan(tmp_path)
-    run = run_folder(tmp_path)
-    run.mkdir(parents=True)
+    run, page = run_folder(tmp_path), tmp_path / "tiny" / "analysis" / "alpha.html"
+    train(RunConfig.from_params(SAGAN), run, say=lambda line: None)
     litter = [run / "run.lock.json", run / ".history.csv.0a1b2c3d.tmp", run / "error.txt"]
-    for path in litter:
+    page.parent.mkdir()
+    for path in (*litter, page):
         path.write_text("{}")
+    tomorrow = time.time() + 86_400  # a clock that was set back: what was made lies in the future
+    for path in (run / "metrics.json", page):
+        os.utime(path, (tomorrow, tomorrow))
     process = hold(run / "train.lock")
     workflow.tidy("tiny", tmp_path)
     assert litter[1].exists() and litter[2].exists()
     process.kill()
     process.wait()
-    workflow.tidy("tiny", tmp_path)
-    assert {path.name for path in run.iterdir()} == {"run.lock", "train.lock"}
-
-
-def test_metrics_beside_a_checkpoint_are_a_notebook_that_was_not_finished(tmp_path):
-    plan(tmp_path)
-    run = run_folder(tmp_path)
-    train(RunConfig.from_params(TINY | {"arm": "sagan", "architecture": "sagan"}), run)
     metrics = (run / "metrics.json").read_bytes()
     workflow.tidy("tiny", tmp_path)
+    assert not any(path.exists() for path in litter) and (run / "run.lock").exists()
+    assert all(path.stat().st_mtime <= time.time() for path in (run / "metrics.json", page))
     assert (run / "metrics.json").read_bytes() == metrics  # whole: left alone
-    (run / CHECKPOINTS[0]).write_bytes(b"of the last step")
+    (run / CHECKPOINTS[0]).write_bytes(b"of the last step")  # its notebook was not finished
     assert not workflow.is_complete("tiny", tmp_path)
     workflow.tidy("tiny", tmp_path)
     assert not (run / "metrics.json").exists()
 
 
 def test_a_run_by_hand_does_not_take_an_unfinished_notebook_for_done(tmp_path, monkeypatch):
-    config = RunConfig.from_params(TINY | {"arm": "sagan", "architecture": "sagan"})
-    run = run_folder(tmp_path)
+    config, run = RunConfig.from_params(SAGAN), run_folder(tmp_path)
     train(config, run, say=lambda line: None)
     (run / CHECKPOINTS[0]).write_bytes(b"of the last step")
     tried = []
@@ -338,35 +312,26 @@ def test_a_run_by_hand_does_not_take_an_unfinished_notebook_for_done(tmp_path, m
     assert runner.execute("tiny", config, tmp_path) == 0 and tried
 
 
-@pytest.mark.parametrize(
-    "problem", [UserError("no such device"), OSError(28, "No space left on device")]
-)
-def test_what_fails_outside_the_notebook_leaves_its_reason(tmp_path, monkeypatch, problem):
-    def fails(*_):
-        raise problem
+def test_what_fails_outside_the_notebook_leaves_its_reason(tmp_path, monkeypatch, capsys):
+    def fails(problem):
+        def failing(*_, **__):
+            raise problem
 
-    config = RunConfig.from_params(TINY | {"arm": "sagan", "architecture": "sagan"})
-    monkeypatch.setattr(runner.devices, "lease", fails)
-    with pytest.raises(type(problem)):
-        runner.execute("tiny", config, tmp_path)
-    left = (run_folder(tmp_path) / "error.txt").read_text().lower()
-    assert "no such device" in left or "no space left" in left
+        return failing
 
-
-def test_a_kernel_that_does_not_answer_is_a_failed_run(tmp_path, monkeypatch, capsys):
-    import papermill
-
-    def silent(*_, **__):
-        raise RuntimeError("Kernel didn't respond in 60 seconds")
-
-    config = RunConfig.from_params(TINY | {"arm": "sagan", "architecture": "sagan"})
-    monkeypatch.setattr(papermill, "execute_notebook", silent)
+    config, error = RunConfig.from_params(SAGAN), run_folder(tmp_path) / "error.txt"
+    silent = fails(RuntimeError("Kernel didn't respond in 60 seconds"))
+    monkeypatch.setattr("papermill.execute_notebook", silent)
     assert runner.execute("tiny", config, tmp_path) == 1
-    assert "didn't respond" in (run_folder(tmp_path) / "error.txt").read_text()
-    assert "didn't respond" in capsys.readouterr().err
+    assert "didn't respond" in error.read_text() and "didn't respond" in capsys.readouterr().err
+    for problem in (UserError("no such device"), OSError(28, "No space left on device")):
+        monkeypatch.setattr(runner.devices, "lease", fails(problem))
+        with pytest.raises(type(problem)):
+            runner.execute("tiny", config, tmp_path)
+        assert error.read_text().strip().lower() in str(problem).lower()
 
 
-def test_a_plan_that_changed_has_its_pages_made_anew(tmp_path):
+def test_pages_are_made_anew_where_the_plan_changed_or_one_was_left_out(tmp_path):
     folder = records_factory.make_ablation(tmp_path, diverged=(), unfinished=(), not_begun=())
     records_factory.make_pages(folder)
     assert workflow.is_complete("tiny", tmp_path)
@@ -375,11 +340,6 @@ def test_a_plan_that_changed_has_its_pages_made_anew(tmp_path):
     assert not workflow.is_complete("tiny", tmp_path)
     records_factory.make_pages(folder, later=2)
     assert workflow.is_complete("tiny", tmp_path)
-
-
-def test_a_page_that_was_left_out_is_tried_again(tmp_path):
-    folder = records_factory.make_ablation(tmp_path, diverged=(), unfinished=(), not_begun=())
-    records_factory.make_pages(folder)
     record = folder / pages.PAGES
     workflow.tidy("tiny", tmp_path)
     assert record.exists()

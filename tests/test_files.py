@@ -37,16 +37,13 @@ OUTSIDE = ("../x", "..", ".", "", "/etc", "a/b", "published/../x", "published/",
 OUTSIDE += ("-x", "a b", "~", "a" * 101, "published/published/x", None, 3)
 
 
-@pytest.mark.parametrize("name", OUTSIDE)
-def test_no_name_leads_out_of_results(name, tmp_path):
-    for names in ((name,), ("a", name)):
-        with pytest.raises(UserError, match=r"is a folder's name too|too long"):
-            (run_folder if len(names) == 2 else ablation_folder)(*names, tmp_path)
-
-
-def test_names_become_folders(tmp_path):
+def test_names_become_folders_and_none_leads_out_of_results(tmp_path):
     assert ablation_folder("published/laptop", tmp_path) == tmp_path / "published" / "laptop"
     assert run_folder("a", "fagan-1.5_x+é-seed0", tmp_path).parent == tmp_path / "a" / "runs"
+    for name in OUTSIDE:
+        for folder, names in ((ablation_folder, [name]), (run_folder, ["a", name])):
+            with pytest.raises(UserError, match=r"is a folder's name too|too long"):
+                folder(*names, tmp_path)
 
 
 def test_paths_as_a_user_writes_them(monkeypatch, tmp_path):

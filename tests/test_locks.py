@@ -75,9 +75,14 @@ def test_waiting_is_told_once_and_ends_with_the_holder(path):
     process.wait()
 
 
-def test_only_the_empty_lock_stays_after_a_block_or_an_exception(path):
+def test_a_look_writes_nothing_and_only_the_empty_lock_stays(path):
+    assert locks.holder(path) is None and not path.parent.exists()
     with locks.lock(path):
-        assert locks.holder(path).pid == os.getpid()
+        before = {file: file.stat().st_mtime_ns for file in path.parent.iterdir()}
+        for _ in range(20):
+            assert locks.holder(path).pid == os.getpid()
+        assert before == {file: file.stat().st_mtime_ns for file in path.parent.iterdir()}
+        assert len(before) == 2
     with pytest.raises(KeyError), locks.lock(path):
         raise KeyError
     assert [(file.name, file.stat().st_size) for file in path.parent.iterdir()] == [("a.lock", 0)]
@@ -104,25 +109,11 @@ for _ in range(5):
     assert (tmp_path / "n").read_text() == "20"
 
 
-def test_a_look_at_a_lock_writes_nothing_and_does_not_take_it(path):
-    assert locks.holder(path) is None and not path.parent.exists()
+def test_a_note_that_is_half_written_names_nobody(path):
     with locks.lock(path):
-        before = {file: (file.stat().st_mtime_ns, file.read_bytes()) for file in list_of(path)}
-        for _ in range(20):
-            assert locks.holder(path).pid == os.getpid()
-        after = {file: (file.stat().st_mtime_ns, file.read_bytes()) for file in list_of(path)}
-        assert before == after and len(before) == 2
-
-
-def list_of(path):
-    return sorted(path.parent.iterdir())
-
-
-@pytest.mark.parametrize("text", ["", "{", "[]", '{"pid": 1}', '{"pid": 1, "host": "a", "x": 2}'])
-def test_a_note_that_is_half_written_names_nobody(path, text):
-    with locks.lock(path):
-        path.with_name("a.lock.json").write_text(text)
-        assert locks.holder(path) is None
+        for text in ("", "{", "[]", '{"pid": 1}', '{"pid": 1, "host": "a", "x": 2}'):
+            path.with_name("a.lock.json").write_text(text)
+            assert locks.holder(path) is None
 
 
 def test_without_locks_in_the_file_system_the_block_runs(path, monkeypatch):

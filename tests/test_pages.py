@@ -158,7 +158,7 @@ def test_a_page_is_whole_and_loads_nothing(analysed):
     for name in ("index", "scores", "samples"):
         seen = Seen(page(analysed, name))
         policy = next(m["content"] for m in seen.tags["meta"] if "http-equiv" in m)
-        assert policy.startswith("default-src 'none'; img-src data:")
+        assert policy.startswith("default-src 'none'; img-src data:") and "http" not in policy
         assert not seen.tags.keys() & {"link", "iframe", "object"}
         assert all(image["src"].startswith("data:image/") for image in seen.tags.get("img", []))
         assert all("src" not in script for script in seen.tags.get("script", []))
