@@ -19,6 +19,8 @@ left_out='torch|torchvision|triton|nvidia-.*|cuda-.*|sympy|mpmath|networkx|numpy
 left_out="$left_out|scipy|pandas|matplotlib|pillow|seaborn|statsmodels|timm|torchmetrics|fonttools"
 left_out="$left_out|huggingface-hub|kiwisolver|contourpy|formulaic|aiohttp"
 left_out="$left_out|jupyterlab.*|jupyter-(lsp|server.*|builder)|notebook-shim|debugpy|playwright|greenlet"
+left_out="$left_out|babel|widgetsnbextension|ipywidgets|jupyterlab-widgets|json5|async-lru|prometheus-client"
+left_out="$left_out|argon2-cffi.*|send2trash|snakemake-executor-plugin-.*"
 left_out="$left_out|axe-.*|hypothesis|pytest|prdc|scikit-learn|ruff|hf-xet|sqlalchemy|sqlmodel"
 grep -Ev "^(#|$)|^($left_out)==" "$root/requirements.txt" >"$folder/requirements.txt"
 
