@@ -73,11 +73,11 @@ def test_what_the_makefile_calls_is_there():
     help_ = subprocess.run(["make", "help"], cwd=ROOT, capture_output=True, text=True).stdout
     for target in (
         *("setup", "ablations", "analysis", "report", "publish", "bench", "status", "lab"),
-        *("layers", "test", "test-slurm", "lint", "clean"),
+        *("gpu-check", "layers", "test", "test-slurm", "lint", "clean"),
     ):
         assert f"make {target}" in help_ and target in makefile.split(".PHONY:")[1].split("\n")[0]
     snakefile = (ROOT / "workflow" / "Snakefile").read_text()
-    commands = {*re.findall(r"-m fagan (\w+)", makefile + snakefile)}
+    commands = {*re.findall(r"-m fagan ([\w-]+)", makefile + snakefile)}
     listed = fagan("--help").stdout
     assert commands >= {"ablations", "analyse", "publish", "bench", "status"}
     for name in {*commands, "plan", "prepare", "run", "evaluate", "sample", "parameters", "stale"}:
