@@ -69,17 +69,19 @@ def execute(ablation: str, config: RunConfig, results: Path = RESULTS) -> int:
         error.unlink(missing_ok=True)
         # numpy's and SciPy's pools are sized when they load, torch's by the run itself
         os.environ["OMP_NUM_THREADS"] = os.environ["OPENBLAS_NUM_THREADS"] = str(config.threads)
+        failed = None
         try:
             with devices.lease(config.device != "cpu"):
                 failed = _papermill(folder, ablation, config, results)
         except (UserError, OSError) as problem:
-            with suppress(OSError):  # a full disk has no room for the reason either; the log has it
-                write_text(error, reason(problem) + "\n")
+            failed = reason(problem)
             raise
+        finally:
+            if failed:
+                with suppress(OSError):  # a full disk has no room for it either; the log has it
+                    write_text(error, failed + "\n")
         if failed:
             print(f"{config.run_id} failed: {failed}", file=sys.stderr)
-            with suppress(OSError):
-                write_text(error, failed + "\n")
             return 1
         RunRecord(folder).drop_checkpoints()
     return 0
