@@ -92,11 +92,10 @@ def analyse(
 
     load_runs(ablation, results)  # refuses an ablation that is not there
     folder, names = ablation_folder(ablation, results), list(only) or notebooks()
-    for name in names:
-        if name not in (known := (*notebooks(), *GUIDES)):
-            raise unknown("notebook", name, known)
-    before = read_json(folder / PAGES) or {}
-    pages = {name: why for name, why in before.items() if only or name in GUIDES}
+    for name in set(names) - {*notebooks(), *GUIDES}:
+        raise unknown("notebook", name, [*notebooks(), *GUIDES])
+    pages = read_json(folder / PAGES) or {}
+    pages = {name: why for name, why in pages.items() if only or name in GUIDES}
     books, hidden, site = {}, _private(folder, results), ablation.removeprefix(f"{PUBLISHED}/")
     figures = set(folder.glob("figures/*"))
     for some in ([n for n in names if n != FRONT], [n for n in names if n == FRONT]):
@@ -212,8 +211,7 @@ def _links(pages: dict[str, Any], current: str) -> list[dict[str, Any]]:
 
 def _missing(pages: dict[str, Any], late: bool) -> list[dict[str, str]]:
     """The pages left out; late: only those that the front page's own list cannot know of yet."""
-    faults = {name: why for name, why in pages.items() if why}
-    faults = {n: why for n, why in faults.items() if not late or UNRENDERED in why["reason"]}
+    faults = {n: w for n, w in pages.items() if w and (not late or UNRENDERED in w["reason"])}
     return [{"text": title(name), **why} for name, why in faults.items()]
 
 
@@ -230,9 +228,8 @@ def publish(
     """
     source, name = ablation_folder(ablation, results), f"{PUBLISHED}/{ablation}"
     runs = _worth_citing(ablation, results)
-    for run_id in weights:
-        if run_id not in set(runs["run_id"]):
-            raise unknown("run", run_id, runs["run_id"].tolist())
+    for run_id in set(weights) - set(runs["run_id"]):
+        raise unknown("run", run_id, runs["run_id"].tolist())
     target = ablation_folder(name, results)
     stage = target.with_name(f".{ablation}.part")
     new = ablation_folder(name, stage)
@@ -246,16 +243,13 @@ def publish(
         for run in plan["runs"]:
             run["config"].pop("data_path", None)
         write_json(new / "plan.json", plan)
-        faults = analyse(name, stage, cores=cores)
-        if faults:
-            page, why = next(iter(faults.items()))
+        for page, why in analyse(name, stage, cores=cores).items():
             raise UserError(f"page {page} cannot be made from what is published: {why['reason']}")
         for run in (new / "runs").iterdir():
             for grid in sorted((run / "samples").glob("*.png"))[:-1]:
                 grid.unlink()
-            for network in run.glob("*.safetensors"):
-                if run.name not in weights:
-                    network.unlink()
+            for network in run.glob("*.safetensors") if run.name not in weights else ():
+                network.unlink()
             for path in (*run.glob("alpha.csv"), *run.glob("spectral.csv")):  # the longest
                 Path(f"{path}.gz").write_bytes(gzip.compress(path.read_bytes(), mtime=0))
                 path.unlink()
@@ -297,9 +291,9 @@ def _check(folder: Path, drawn: bool, hidden: dict[str, str]) -> None:
     for path in folder.rglob("*"):
         if path.suffix in (".json", ".csv", ".html", ".ipynb", ".svg"):
             text = path.read_text(encoding="utf-8")
-            found = next((place for place in hidden if len(place) > 3 and place in text), None)
-            if found:
-                raise UserError(f"{path.name} holds this machine's path {found}")
+            for place in hidden:
+                if len(place) > 3 and place in text:
+                    raise UserError(f"{path.name} holds this machine's path {place}")
         if path.suffix == ".ipynb" and not drawn:
             for cell in nbformat.read(path, as_version=4).cells:
                 if "photographs" in cell.metadata.get("tags", []) and cell.get("outputs"):

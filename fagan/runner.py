@@ -12,7 +12,7 @@ import sys
 from base64 import b64encode
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
-from dataclasses import asdict, fields
+from dataclasses import fields
 from functools import cache
 from hashlib import sha256
 from pathlib import Path
@@ -69,17 +69,19 @@ def execute(ablation: str, config: RunConfig, results: Path = RESULTS) -> int:
         error.unlink(missing_ok=True)
         # numpy's and SciPy's pools are sized when they load, torch's by the run itself
         os.environ["OMP_NUM_THREADS"] = os.environ["OPENBLAS_NUM_THREADS"] = str(config.threads)
+        failed = None
         try:
             with devices.lease(config.device != "cpu"):
                 failed = _papermill(folder, ablation, config, results)
         except (UserError, OSError) as problem:
-            with suppress(OSError):  # a full disk has no room for the reason either; the log has it
-                write_text(error, reason(problem) + "\n")
+            failed = reason(problem)
             raise
+        finally:
+            if failed:
+                with suppress(OSError):  # a full disk has no room for it either; the log has it
+                    write_text(error, failed + "\n")
         if failed:
             print(f"{config.run_id} failed: {failed}", file=sys.stderr)
-            with suppress(OSError):
-                write_text(error, failed + "\n")
             return 1
         RunRecord(folder).drop_checkpoints()
     return 0
@@ -128,8 +130,7 @@ def failure(ename: str, evalue: str) -> str:
 
 def _differences(ablation: str, config: RunConfig, results: Path) -> dict[str, Any]:
     """What the template's parameters cell, which holds the defaults, must be told."""
-    defaults = {f.name: f.default for f in fields(RunConfig)}
-    changed = {k: v for k, v in asdict(config).items() if v != defaults[k]}
+    changed = {k: v for k, v in vars(config).items() if v != getattr(RunConfig, k)}
     return {"ablation": ablation, "results": from_root(results), **changed}
 
 
@@ -174,8 +175,7 @@ def scrub(value: Any, paths: dict[str, str]) -> Any:
     if isinstance(value, list):
         return [scrub(inner, paths) for inner in value]
     if isinstance(value, dict):
-        kept = {k: v if k in PICTURES else scrub(v, paths) for k, v in value.items()}
-        return type(value)(kept)
+        return type(value)({k: v if k in PICTURES else scrub(v, paths) for k, v in value.items()})
     if not isinstance(value, str):
         return value
     for path, short in paths.items():  # whole paths only
@@ -190,8 +190,8 @@ def execute_all(
 
     books: {name: what makes the notebook}. cores: shared out among the kernels, of which there are
     at most so many: two that both ran a thread on every core would wait for each other, at a tenth
-    of the speed. Returns ({name: executed notebook}, {name: [why in a
-    line, the whole of it]} of those that failed). None costs another.
+    of the speed. Returns {name: executed notebook}, and of those that failed {name: [why in a line,
+    the whole of it]}. None costs another.
     """
     # the pages that ask networks come last in reading order, and take longest: they begin
     queue, done, faults = list(books)[::-1], {}, {}
@@ -203,7 +203,7 @@ def execute_all(
         await asyncio.gather(*(_worker(queue, books, done, faults, env) for _ in range(kernels)))
 
     asyncio.run(work())
-    return {name: done[name] for name in books if name in done}, faults
+    return done, faults
 
 
 async def _worker(queue: list[str], books: Mapping, done: dict, faults: dict, env: dict) -> None:
@@ -219,8 +219,7 @@ async def _worker(queue: list[str], books: Mapping, done: dict, faults: dict, en
                 done[name] = books[name]()
                 if kernel is None:
                     # else a kernel warns on stderr that it listens on TCP, and of its own shutdown
-                    quiet = ["--log-level=50"]
-                    options = {"cwd": str(ROOT), "env": env, "extra_arguments": quiet}
+                    options = {"cwd": str(ROOT), "env": env, "extra_arguments": ["--log-level=50"]}
                     kernel = await start_new_async_kernel(300, "python3", **options)
                 await _cells(done[name], *kernel)
             except CellExecutionError as error:
@@ -277,8 +276,7 @@ def _scripts(book: Any) -> Iterator[str]:
 def _exporter() -> Any:
     from nbconvert import HTMLExporter
 
-    home = [str(ROOT / "notebooks")]
-    exporter = HTMLExporter(template_name="template", extra_template_basedirs=home)
+    exporter = HTMLExporter(template_name="template", extra_template_basedirs=[f"{ROOT}/notebooks"])
     exporter.register_filter("scoped", scoped)
     return exporter
 

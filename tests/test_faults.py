@@ -1,6 +1,5 @@
 """Faults, each caused for real: what is said, what is left, and that work goes on after it."""
 
-import json
 import os
 import re
 import shutil
@@ -355,21 +354,3 @@ def test_random_blows_leave_the_twin(tmp_path):
     from torture import torture
 
     assert torture(tmp_path, kills=3, seed=4, steps=30) == []
-
-
-def test_json_that_is_being_read_is_whole(tmp_path):
-    """Records are replaced, not rewritten: a reader beside a writer never meets a part."""
-    code = """
-import sys
-from pathlib import Path
-from fagan.records import write_json
-for i in range(400):
-    write_json(Path(sys.argv[1]), {"n": list(range(2000)), "i": i})
-"""
-    path = tmp_path / "a.json"
-    writer = subprocess.Popen([sys.executable, "-c", code, str(path)], cwd=ROOT)
-    seen = set()
-    while writer.poll() is None:
-        if path.exists():
-            seen.add(json.loads(path.read_text())["i"])
-    assert writer.returncode == 0 and len(seen) > 5

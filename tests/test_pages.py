@@ -82,21 +82,15 @@ def test_a_page_is_made_anew_when_its_notebook_is_mended(analysed, tmp_path, mon
     assert set(left) == {"alphas", "attention", "reproduce", "scores"}
     assert "mended" in (results / "tiny" / "analysis" / "zebra.html").read_text()
     assert not (results / "tiny" / "analysis" / "scores.html").exists(), "of an earlier analysis"
-    write_notebook(notebooks, "scores", "'mended'")
-    assert pages.analyse("tiny", results, cores=3) == {} and pages.whole(results / "tiny")
+    said = "import os; print('threads', os.environ['OMP_NUM_THREADS'])"
+    for name in ("index", "scores", "samples"):
+        write_notebook(notebooks, name, said)
+    assert pages.analyse("tiny", results, cores=7) == {} and pages.whole(results / "tiny")
+    for name, threads in {"scores": 2, "samples": 2, "index": 7}.items():  # the front page alone
+        page = (results / "tiny" / "analysis" / f"{name}.html").read_text()
+        assert f"threads {threads}" in page, "the kernels share the cores"
     (results / "tiny" / "analysis" / "scores.html").unlink()
     assert not pages.whole(results / "tiny")
-
-
-def test_the_kernels_share_the_cores(tmp_path, monkeypatch):
-    folder = make_ablation(tmp_path / "results")
-    monkeypatch.setattr(pages, "ANALYSIS", tmp_path / "notebooks")
-    for name in ("index", "scores", "samples"):
-        said = "import os; print('threads', os.environ['OMP_NUM_THREADS'])"
-        write_notebook(tmp_path / "notebooks", name, said)
-    assert pages.analyse("tiny", tmp_path / "results", cores=5) == {}
-    for name, threads in {"scores": 2, "samples": 2, "index": 5}.items():  # the front page alone
-        assert f"threads {threads}" in (folder / "analysis" / f"{name}.html").read_text()
 
 
 @pytest.mark.parametrize("fault", ["execute", "render"])
@@ -141,14 +135,11 @@ def test_mistakes_are_one_line(tmp_path):
 def test_findings_stand_only_where_they_hold(analysed, tmp_path, monkeypatch):
     assert "FOUND" not in page(analysed)
     monkeypatch.setattr(pages, "ANALYSIS", analysed.notebooks)
-    shutil.copytree(analysed.folder, tmp_path / "published" / "tiny")
-    pages.analyse("published/tiny", tmp_path, ["scores"])
-    assert "FOUND" in (tmp_path / "published" / "tiny" / "analysis" / "scores.html").read_text()
-    shutil.copytree(analysed.folder, tmp_path / "published" / "other")
-    pages.analyse("published/other", tmp_path, ["scores"])
-    assert (
-        "FOUND" not in (tmp_path / "published" / "other" / "analysis" / "scores.html").read_text()
-    )
+    for name, there in (("tiny", True), ("other", False)):
+        folder = tmp_path / "published" / name
+        shutil.copytree(analysed.folder, folder)
+        pages.analyse(f"published/{name}", tmp_path, ["scores"])
+        assert ("FOUND" in (folder / "analysis" / "scores.html").read_text()) == there
 
 
 # What a page is
@@ -169,7 +160,7 @@ def test_a_page_is_whole_and_loads_nothing(analysed):
 
 
 def test_figures_have_their_words_and_photographs_their_colours(analysed):
-    [line] = [i for i in Seen(page(analysed)).tags["img"]]
+    [line] = Seen(page(analysed)).tags["img"]
     assert line["alt"] == "A line & <more>" and line["src"].startswith("data:image/svg+xml;base64,")
     text = page(analysed, "samples")
     [photo] = Seen(text).tags["img"]
