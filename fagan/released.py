@@ -194,6 +194,8 @@ def networks(config: RunConfig) -> tuple[nn.Module, nn.Module]:
     stages = stages_of(config.architecture, config.resolution)
     if any(letters.startswith("R") for letters in (*stages.generator, *stages.discriminator)):
         raise UserError(f"{config.architecture!r}: the released code has no stage that resizes")
+    if config.batch_norm_convolutions:
+        raise UserError("batch_norm_convolutions=true: the released code has none there")
     channels = config.channels()
 
     layers, inputs = [], config.latent_size

@@ -112,6 +112,17 @@ def test_kernel_distance_by_matrix_equals_the_definition(sizes):
     torch.testing.assert_close(by_matrix, distances._mmd2_by_subset(x, y, *rows), rtol=1e-9, atol=0)
 
 
+def test_what_is_kept_of_one_reference_is_not_taken_for_another():
+    x, one, other = features(60), features(80, seed=1), features(80, seed=2, shift=0.5)
+
+    def distance(y, subsets=4):
+        return kernel_distance(x, y, subsets, 60, generator=generator())
+
+    first = distance(one)
+    assert distance(other) != first and distance(one) == first == distance(one.clone())
+    assert distance(one, subsets=3) == distance(one.clone(), subsets=3) != first
+
+
 def test_kernel_distance_is_unbiased_where_frechet_is_not():
     kernel, frechet = {}, {}
     for n in (20, 160):

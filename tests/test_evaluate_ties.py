@@ -59,6 +59,13 @@ def test_a_coherence_without_a_signal_is_told(real, other):
     assert coherence(blurred.to(torch.uint8), real)["signal_eyes"] < 0.5
 
 
+def test_what_is_kept_of_one_reference_is_not_taken_for_another(real, other):
+    half = real[: N // 2]
+    scores = coherence(other, real)
+    assert coherence(other, half) != scores and coherence(other, real) == scores
+    assert coherence(other, real.clone()) == scores
+
+
 def test_order_of_the_images_does_not_matter(real, other):
     shuffled = other[torch.randperm(N, generator=torch.Generator().manual_seed(0))]
     for name, value in coherence(other, real).items():

@@ -110,7 +110,7 @@ OTHERS = {
     "kernels 4 and 6": "kernels",
     "32 pixels": "a size",
     "28 pixels": "a distance",
-    "sees 22 pixels": "a receptive field, asserted in findings.ipynb",
+    "see 22 pixels": "a receptive field, asserted in findings.ipynb",
     "95 %": "a level",
     "3 seeds": "a plan",
     "2 seeds": "a plan",

@@ -253,6 +253,8 @@ def test_converter_names_what_does_not_fit(tmp_path):
         from_package(Generator(resizing), state)
     with pytest.raises(UserError, match="no stage that resizes"):
         released_networks(resizing)
+    with pytest.raises(UserError, match="batch_norm_convolutions=true"):
+        released_networks(released("fagan").with_(batch_norm_convolutions=True))
     exact, _ = build(RunConfig.from_params({"architecture": "fagan"}))
     with pytest.raises(UserError, match="released=True"):
         to_package(exact)

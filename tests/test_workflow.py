@@ -257,8 +257,8 @@ def test_signals_end_everything_and_a_closed_terminal_only_where_it_counts(tmp_p
 import os, signal, sys
 from pathlib import Path
 from fagan import workflow
-if sys.argv[2] == "nohup":
-    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+# whatever this test itself was started under
+signal.signal(signal.SIGHUP, signal.SIG_IGN if sys.argv[2] == "nohup" else signal.SIG_DFL)
 try:
     with workflow.alone("smoke", Path(sys.argv[1])):
         os.kill(os.getpid(), getattr(signal, sys.argv[3]))
