@@ -189,8 +189,9 @@ def execute_all(
     """Execute notebooks on a few warm kernels, since to import torch and pandas takes longer.
 
     books: {name: what makes the notebook}. cores: shared out among the kernels, of which there are
-    at most so many: two that both ran a thread on every core would wait for each other. Returns {name: executed notebook}, and of those that failed {name: [why in a line,
-    the whole of it]}. None costs another.
+    at most so many: two that both ran a thread on every core would wait for each other. Returns
+    ({name: executed notebook}, {name: [why in a line, the whole of it]} of those that failed). None
+    costs another.
     """
     # the pages that ask networks come last in reading order, and take longest: they begin
     queue, done, faults = list(books)[::-1], {}, {}
