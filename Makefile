@@ -25,7 +25,7 @@ help:  ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 	@echo
 	@echo "options: ABLATION=$(subst .yaml,,$(subst $() ,|,$(notdir $(wildcard notebooks/ablations/*.yaml))))"
-	@echo "         DATA=folder, zip or root  SEEDS=3 or 0,1,5  STEPS=1500  SET=\"name=value ...\"  DOWNLOAD=1  CORES=2  GPUS=0,2  PROFILE=slurm"
+	@echo "         DATA=folder, zip or root  SEEDS=3 or 0,1,5  STEPS=1500  SET=\"name=value ...\"  DOWNLOAD=1  CORES=2  GPUS=0,2  GPUS_PER_RUN=4  PROFILE=slurm"
 
 setup: $(READY)  ## build .venv (unless a suitable environment is active)
 	@echo "environment: $(PYTHON)"
@@ -48,7 +48,8 @@ $(STAMP): requirements.txt pyproject.toml
 
 ablations: $(READY)  ## run what is left of an ablation and analyse it
 	@$(PYTHON) -m fagan ablations $(ABLATION) $(OPTIONS) $(if $(DOWNLOAD),--download) $(if $(CORES),--cores $(CORES)) \
-	    $(if $(PROFILE),--profile "$(PROFILE)") $(if $(GPUS),--gpus "$(GPUS)")
+	    $(if $(PROFILE),--profile "$(PROFILE)") $(if $(GPUS),--gpus "$(GPUS)") \
+	    $(if $(GPUS_PER_RUN),--gpus-per-run "$(GPUS_PER_RUN)")
 
 analysis: $(READY)  ## execute and render the analysis notebooks on the runs that are there
 	@$(PYTHON) -m fagan analyse $(NAMED) $(if $(CORES),--cores $(CORES))

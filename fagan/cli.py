@@ -11,7 +11,7 @@ from typing import Annotated
 
 import typer
 
-from fagan import measure
+from fagan import environment, measure
 from fagan.errors import UserError
 from fagan.files import RESULTS, ablation_folder
 from fagan.gpu_check import gpu_check
@@ -32,6 +32,7 @@ Settings = Annotated[
     list[str] | None, typer.Option("--set", help="name=value for every run; may be repeated")
 ]
 Download = Annotated[bool, typer.Option(help="fetch CIFAR-10 or CelebA through torchvision")]
+PerRun = Annotated[str, typer.Option(help="GPUs, and processes, that train one run; default 1")]
 Cores = Annotated[int | None, typer.Option(min=1, help="CPU cores to use; default all")]
 
 
@@ -87,6 +88,7 @@ def run_ablation(
         str, typer.Option(help="where the jobs run: one of workflow/profiles, or a folder like it")
     ] = "default",
     gpus: Annotated[str, typer.Option(help="devices, such as 0,2; default all visible")] = "",
+    gpus_per_run: PerRun = "",
     results: Results = RESULTS,
 ) -> None:
     """Do whatever is left of an ablation: runs, then the analysis.
@@ -97,14 +99,18 @@ def run_ablation(
     from fagan import ablations, devices, status, workflow
 
     where = workflow.load_profile(profile)
-    if gpus and not where.is_local:
+    if (gpus or gpus_per_run) and not where.is_local:
+        said = f"GPUS={gpus}" if gpus else f"GPUS_PER_RUN={gpus_per_run}"
         raise UserError(
-            f"GPUS={gpus} names devices of this machine; on a cluster `config: {{gpus: 1}}` of the "
+            f"{said} names devices of this machine; on a cluster `config: {{gpus: 1}}` of the "
             f"profile says how many a run gets ({where.folder / 'config.yaml'})"
         )
     if gpus:
         os.environ[devices.GPUS] = gpus
-        devices.slots()  # refuses what is not there, before anything is done
+    if gpus_per_run:
+        os.environ[environment.PER_RUN] = gpus_per_run
+    if gpus or environment.gpus_per_run() > 1:
+        devices.enough(devices.slots())  # refuses what is not there, before anything is done
     if not ablation and not where.is_local:
         raise UserError(
             "ABLATION is chosen by this machine's hardware, which says nothing about a cluster's: "
@@ -115,6 +121,11 @@ def run_ablation(
         print(f"{ablation}: {why}")
     a_run_gets = None if where.is_local else where.gpus
     table, runs = _chosen(ablation, seeds, steps, data, settings, a_run_gets)
+    for run in runs:
+        if run.device != "cpu":
+            run.refuse_uneven(environment.gpus_per_run() if where.is_local else where.gpus)
+        elif where.is_local and environment.gpus_per_run() > 1:
+            raise UserError(f"GPUS_PER_RUN: {run.run_id} has device=cpu, and is one process")
     with workflow.alone(ablation, results):
         ablations.plan(table, runs, results)
         code = 0
@@ -137,11 +148,15 @@ def prepare(ablation: Ablation, download: Download = False, results: Results = R
 
 
 @app.command()
-def run(ablation: Ablation, run_id: str, results: Results = RESULTS) -> None:
+def run(
+    ablation: Ablation, run_id: str, results: Results = RESULTS, gpus_per_run: PerRun = ""
+) -> None:
     """Execute notebooks/train.ipynb for one planned run; continue it where it was interrupted."""
     from fagan.ablations import planned_run
     from fagan.runner import execute
 
+    if gpus_per_run:
+        os.environ[environment.PER_RUN] = gpus_per_run
     raise typer.Exit(execute(ablation, planned_run(ablation, run_id, results), results))
 
 

@@ -176,6 +176,14 @@ class RunConfig:
         if stages.output == "F":
             yield "output F", g[-1]
 
+    def refuse_uneven(self, processes: int) -> None:
+        """UserError where so many processes cannot take equal parts of a batch."""
+        if processes > 1 and self.batch_size % processes:
+            raise UserError(
+                f"GPUS_PER_RUN={processes} does not divide batch_size={self.batch_size} of "
+                f"{self.run_id}"
+            )
+
     @property
     def run_id(self) -> str:
         """The run's folder: arm and seed. What else it holds is in its config.json."""

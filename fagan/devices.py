@@ -1,4 +1,4 @@
-"""One GPU per run, by a lease that ends with its holder.
+"""One GPU per run, or GPUS_PER_RUN of them, by a lease that ends with its holder.
 
 A run that may use CUDA takes the first free device of those it is allowed: `GPUS=0,2` of the make
 command, inside CUDA_VISIBLE_DEVICES where that is set, else all. Leases are locks in the machine's
@@ -12,11 +12,12 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from fagan import locks
+from fagan.environment import gpus_per_run
 from fagan.errors import UserError, unknown
 
 GPUS, VISIBLE = "FAGAN_GPUS", "CUDA_VISIBLE_DEVICES"
@@ -74,32 +75,48 @@ def _named(names: str, found: list[Slot], strict: bool) -> list[Slot]:
 
 @contextmanager
 def lease(wanted: bool = True, say: Callable[[str], None] = print) -> Iterator[Slot | None]:
-    """Hold a device for one run; None where there is none, or none is wanted.
+    """Hold a run's devices and yield the first; None where there is none, or none is wanted.
 
-    Waits while all of them are taken. From here on this process and what it starts see that device
-    alone, so a process takes one lease in its life.
+    Waits while too many of them are taken. From here on this process and what it starts see those
+    devices alone, so a process takes one lease in its life. Raises UserError as `enough` does.
     """
     places = slots() if wanted else []
+    count = enough(places)
     if not places:
         yield None
         return
     with ExitStack() as stack:
-        slot = _first_free(places, stack, say)
-        os.environ[VISIBLE] = slot.uuid
-        yield slot
+        held = _first_free(places, count, stack, say)
+        os.environ[VISIBLE] = ",".join(slot.uuid for slot in held)
+        yield held[0]
 
 
-def _first_free(places: list[Slot], stack: ExitStack, say) -> Slot:
+def enough(places: list[Slot]) -> int:
+    """The devices of one run; UserError where fewer are among the places."""
+    count, here = gpus_per_run(), len({slot.uuid for slot in places})
+    if count > max(1, here):
+        raise UserError(
+            f"GPUS_PER_RUN={count} asks for more than the {here} GPUs that a run may take here"
+        )
+    return count
+
+
+def _first_free(places: list[Slot], count: int, stack: ExitStack, say) -> list[Slot]:
     told = False
     while True:
-        for slot in places:
-            try:
-                stack.enter_context(locks.lock(slot.path, timeout=0))
-                return slot
-            except locks.Held:
-                continue
+        with ExitStack() as taking:  # all or none: two runs with half of theirs would wait forever
+            held: dict[str, Slot] = {}
+            for slot in places:
+                with suppress(locks.Held):
+                    if slot.uuid not in held and len(held) < count:
+                        taking.enter_context(locks.lock(slot.path, timeout=0))
+                        held[slot.uuid] = slot
+            if len(held) == count:
+                stack.push(taking.pop_all())
+                return list(held.values())
         if not told:
             holders = "; ".join(f"{s.index}: {locks.holder(s.path)}" for s in places)
-            say(f"every GPU is taken ({holders}); waiting for one")
+            taken = "every GPU is taken" if count == 1 else f"{count} GPUs are not free"
+            say(f"{taken} ({holders}); waiting for {'one' if count == 1 else 'them'}")
             told = True
         time.sleep(_POLL)

@@ -24,8 +24,21 @@ DECIDING = (
 # 2 added the instruments: columns and files that a reader finds empty in records of schema 1
 SCHEMA, READS = 2, (1, 2)
 # what a resumed run notes anew, beside the step at which it goes on
-RESUMED = "commit dirty source_fingerprint processor device device_name fp32_matmul".split()
+RESUMED = (
+    "commit dirty source_fingerprint processor device device_name processes fp32_matmul"
+).split()
 LIBRARIES = ("torch", "torchvision", "numpy", "pandas", "timm", "torchmetrics", "papermill")
+
+
+PER_RUN = "FAGAN_GPUS_PER_RUN"  # GPUS_PER_RUN of the make command, for what it starts
+
+
+def gpus_per_run() -> int:
+    """How many GPUs, and processes, train one run: 1 where nobody says more."""
+    said = os.environ.get(PER_RUN, "").strip() or "1"
+    if not said.isdecimal() or not 0 < int(said) < 10_000:
+        raise UserError(f"GPUS_PER_RUN={shown(said)} must be a whole number above 0")
+    return int(said)
 
 
 def source_fingerprint() -> str:

@@ -210,8 +210,9 @@ def _command(
     gpus, limits = profile.gpus, []
     if profile.is_local:  # a cluster counts its own cores and devices
         cores = cores or available_cores()
-        places = len(devices.slots())
-        gpus, limits = min(1, places), [f"gpu={places}"] if places else []
+        places = devices.slots()
+        gpus = devices.enough(places) if places else 0
+        limits = [f"gpu={len(places)}"] if places else []
     start = (
         "import sys; from snakemake.cli import main; from fagan.workflow import follow; "
         f"sys.argv[0] = 'snakemake'; follow({profile.is_local}); main()"

@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from fagan.config import RunConfig
 from fagan.errors import reason
+from fagan.train import processes
 
 # Ordinary calls before the capture: in the first ones cuDNN, cuBLAS and Adam allocate and choose.
 WARM_UP = 3
@@ -16,9 +17,10 @@ def is_captured(config: RunConfig, device: torch.device) -> bool:
     """Whether a run's steps are to become a CUDA graph.
 
     `exact` takes no fast path. The released spectral norm replaces its vectors by others, in other
-    places of memory, and a graph would go on reading the first.
+    places of memory, and a graph would go on reading the first. Of several processes no capture has
+    been tried.
     """
-    if config.exact or config.released:
+    if config.exact or config.released or processes.count() > 1:
         return False
     return device.type == "cuda" and config.graph == "auto"
 
@@ -77,6 +79,9 @@ class Replayed:
 
 def compiled(networks: tuple[nn.Module, ...], device: torch.device, say=print) -> tuple:
     """The networks through torch.compile; as they are, and a line, where no compiler works."""
+    if processes.count() > 1:
+        say("compile=networks: left off, as several processes train this run")
+        return networks
     try:
         torch.compile(lambda x: x.sin())(torch.zeros(8, device=device))
     except Exception as error:  # of Triton, of a C++ compiler that is not there, of the system

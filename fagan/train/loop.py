@@ -20,9 +20,11 @@ from fagan.records import (
     refuse_other_config,
     tied,
 )
+from fagan.train import processes
 from fagan.train.arithmetic import fast_matmul, pick_device, threads
 from fagan.train.checkpoint import restore, save, save_weights
 from fagan.train.instruments import Instruments
+from fagan.train.launch import launch
 from fagan.train.scorer import Scorer
 from fagan.train.steps import LOGGED, State, start, step_once
 
@@ -42,6 +44,7 @@ def train(config: RunConfig, folder: Path | str, say=print) -> dict[str, Any]:
     """
     record = RunRecord(Path(folder))
     device = pick_device(config)
+    count = _processes(config, device)
     refuse_other_config(record.folder, config)
     try:
         with _explained(config, record), locks.lock(record.folder / TRAIN_LOCK, ORPHAN):
@@ -49,7 +52,10 @@ def train(config: RunConfig, folder: Path | str, say=print) -> dict[str, Any]:
             if done is not None:
                 say(f"{config.run_id} is {done['status']} already")
                 return done
-            _train(config, device, record, say)
+            if count > 1:
+                launch(config, record.folder, count, say)
+            else:
+                _train(config, device, record, say)
     except locks.Held as error:
         raise UserError(
             f"{record.folder} is in use ({error}): two trainings cannot share it; "
@@ -59,6 +65,27 @@ def train(config: RunConfig, folder: Path | str, say=print) -> dict[str, Any]:
     if locks.holder(record.folder / RUNNER_LOCK) is None:
         record.drop_checkpoints()
     return read_metrics(record.folder)
+
+
+def take_part(config: RunConfig, folder: Path, say=print) -> None:
+    """`train` in one of several processes; whoever launched them holds the run's lock."""
+    record = RunRecord(folder)
+    with _explained(config, record), processes.joined(pick_device(config)) as device:
+        _train(config, device, record, say if processes.rank() == 0 else _quiet)
+
+
+def _quiet(_: str) -> None:
+    pass
+
+
+def _processes(config: RunConfig, device: torch.device) -> int:
+    """How many are to train this run, each on a GPU; UserError where that cannot be."""
+    count = environment.gpus_per_run()
+    config.refuse_uneven(count)
+    here = torch.cuda.device_count() if device.type == "cuda" else 0
+    if count > max(1, here):
+        raise UserError(f"GPUS_PER_RUN={count} asks for more than the {here} GPUs of this run")
+    return count
 
 
 def _explained(config: RunConfig, record: RunRecord):
@@ -71,18 +98,20 @@ def _explained(config: RunConfig, record: RunRecord):
 
 
 def _train(config: RunConfig, device: torch.device, record: RunRecord, say) -> None:
-    """Write everything from config.json to metrics.json."""
+    """Write everything from config.json to metrics.json; of several processes the first does."""
+    first = processes.rank() == 0
     missing = evaluate.inception_missing()
     if missing:
         say(f"{missing}; this run has fd_lite0 alone")
     with threads(config.threads), fast_matmul(config, device) as matmul:
         images = data.load(config, "train")
         evaluate.enough_images(images, data.load(config, "reference"))
-        scorer = Scorer(config, device)
+        scorer = Scorer(config, device) if first else None
         state = start(config, device, say)
-        resumed = restore(state, record.checkpoints, say)
-        made_with = _environment(config, device, images, scorer) | {"fp32_matmul": matmul}
-        record.begin(config, made_with, resumed, state.step)
+        resumed = processes.in_turn(restore, state, record.checkpoints, say)
+        if first:
+            made_with = _environment(config, device, images, scorer) | {"fp32_matmul": matmul}
+            record.begin(config, made_with, resumed, state.step)
         if resumed:
             say(f"continuing at step {state.step}")
         batches = data.Batches(
@@ -91,9 +120,10 @@ def _train(config: RunConfig, device: torch.device, record: RunRecord, say) -> N
         try:
             instruments = Instruments(state, batches)
             metrics = _loop(state, batches, record, scorer, instruments, say)
-            record.interventions(scorer.intervene(state))
-            save_weights(state.average, record.weights)
-            save_weights(state.discriminator, record.discriminator)
+            if first:
+                record.interventions(scorer.intervene(state))
+                save_weights(state.average, record.weights)
+                save_weights(state.discriminator, record.discriminator)
         except (Diverged, evaluate.NotFinite) as error:
             say(f"{config.run_id} diverged at step {state.step}: {error}")
             metrics = {"status": "diverged", "reason": str(error)}
@@ -103,20 +133,27 @@ def _train(config: RunConfig, device: torch.device, record: RunRecord, say) -> N
             "parameters_generator": parameters(state.generator),
             "parameters_discriminator": parameters(state.discriminator),
         }
-        record.finish(**metrics)
+        if first:
+            record.finish(**metrics)
 
 
 def _loop(
     state: State,
     batches: data.Batches,
     record: RunRecord,
-    scorer: Scorer,
+    scorer: Scorer | None,
     instruments: Instruments,
     say,
 ) -> dict:
-    config, last = state.config, state.config.steps
+    config, last, first = state.config, state.config.steps, scorer is not None
+
+    def track() -> dict[str, float]:
+        return scorer.track(state, record, say)
+
     if state.step == 0:
-        _record(state, record, instruments, scorer.track(state, record, say))
+        scores = processes.told(track)
+        if first:
+            _record(state, record, instruments, scores)
     clock, clock_step, seconds = time.perf_counter(), state.step, _seconds_before(record)
     while state.step < last:
         step_once(state, batches)
@@ -127,15 +164,16 @@ def _loop(
             spent = time.perf_counter() - clock
             seconds += spent
             rate = (step - clock_step) * config.n_dis * config.batch_size / spent
-            scores = scorer.track(state, record, say) if scored else {}
-            _record(state, record, instruments, logged | scores)
+            scores = processes.told(track) if scored else {}
             row = {"step": step, "seconds": round(seconds, 3), "images_per_second": round(rate, 2)}
-            record.append("timing", [row])
+            if first:
+                _record(state, record, instruments, logged | scores)
+                record.append("timing", [row])
             clock, clock_step = time.perf_counter(), step
-        if step % config.checkpoint_every == 0 or step == last:
+        if first and (step % config.checkpoint_every == 0 or step == last):
             record.sync()
             save(state, record.checkpoints)
-    return {"status": "done", **scorer.final(state)}
+    return {"status": "done", **processes.told(lambda: scorer.final(state))}
 
 
 def _means(state: State) -> dict[str, float]:
@@ -173,6 +211,7 @@ def _environment(
     return environment.describe() | {
         "device": device.type,
         "device_name": name,
+        "processes": processes.count(),
         "data_name": images.name,
         "data_checksum": images.checksum,
         "n_train": len(images.images),

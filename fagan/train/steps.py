@@ -16,6 +16,7 @@ from fagan.models import Discriminator, Generator, build
 from fagan.train.arithmetic import layout, precision
 from fagan.train.graph import Replayed, compiled, is_captured
 from fagan.train.optimizer import Adam
+from fagan.train.processes import own, share_batch_norm, sum_gradients, whole
 
 LOGGED = ("loss_d", "loss_g", "d_real", "d_fake")
 
@@ -44,9 +45,9 @@ class State:
         return self.step * self.config.n_dis * self.config.batch_size
 
     def draw(self) -> Tensor:
-        """Latents of one batch, (B, latent_size)."""
+        """Latents of one batch, (B, latent_size); of several processes each takes its own rows."""
         shape = (self.config.batch_size, self.config.latent_size)
-        return torch.randn(shape, generator=self.latents, device=self.device)
+        return own(torch.randn(shape, generator=self.latents, device=self.device))
 
 
 def start(config: RunConfig, device: torch.device, say=print) -> State:
@@ -76,6 +77,7 @@ def start(config: RunConfig, device: torch.device, say=print) -> State:
         run_d=called[1],
         sums=torch.zeros(len(LOGGED), device=device),
     )
+    share_batch_norm(generator, discriminator)  # not the average: one process alone scores it
     if captured:
         state.replayed = Replayed(partial(update, state), state.latents, say)
     return state
@@ -88,10 +90,11 @@ def d_step(state: State, real: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         with torch.no_grad():
             fake = state.run_g(state.draw())
         on_real, on_fake = state.run_d(real), state.run_d(fake)
-    on_real, on_fake = on_real.float(), on_fake.float()
+    on_real, on_fake = whole(on_real.float()), whole(on_fake.float())
     loss = loss_of(on_real, on_fake)
     state.optimizer_d.zero_grad(set_to_none=True)
     loss.backward()
+    sum_gradients(state.discriminator)
     state.optimizer_d.step()
     return loss.detach(), on_real.detach().mean(), on_fake.detach().mean()
 
@@ -103,11 +106,12 @@ def g_step(state: State, real: Tensor) -> Tensor:
     with frozen(state.discriminator), precision(state.config, state.device):
         if loss_of.needs_real:
             with torch.no_grad():
-                on_real = state.run_d(real).float()
+                on_real = whole(state.run_d(real).float())
         on_fake = state.run_d(state.run_g(state.draw()))
-    loss = loss_of.generator(on_real, on_fake.float())
+    loss = loss_of.generator(on_real, whole(on_fake.float()))
     state.optimizer_g.zero_grad(set_to_none=True)
     loss.backward()
+    sum_gradients(state.generator)
     state.optimizer_g.step()
     return loss.detach()
 
@@ -126,7 +130,7 @@ def update(state: State, batches: Iterable[Tensor]) -> None:
 def step_once(state: State, batches: data.Batches) -> None:
     """n_dis discriminator steps, one generator step, the average; no synchronisation."""
     config = state.config
-    real = [batches.at(state.step * config.n_dis + k) for k in range(config.n_dis)]
+    real = [own(batches.at(state.step * config.n_dis + k)) for k in range(config.n_dis)]
     if state.replayed:
         state.replayed(torch.stack(real))
     else:
