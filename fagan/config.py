@@ -16,9 +16,13 @@ from fagan.architectures import MATCHED, Stages, stages_of
 from fagan.errors import UserError, nearest, shown, unknown
 from fagan.files import damaged, folder_name, read_object
 
-LOSSES = ("standard", "least-squares", "hinge", "relativistic", "relativistic-hinge")
+LOSSES = (
+    *("standard", "least-squares", "hinge", "relativistic", "relativistic-hinge"),
+    "relativistic-pairing",
+)
 DATA = ("faces", "ties", "folder", "cifar10", "celeba")
 PROCEDURAL = ("faces", "ties")  # drawn by this package, with ties that a score can read
+LABELLED = ("faces", "folder", "cifar10")  # a face's class is the kind of its headgear
 MOST = 2**62  # no number is larger: beyond it seeds and steps overflow
 
 
@@ -50,6 +54,10 @@ class RunConfig:
     batch_norm_convolutions: bool = _f(
         False, "batch norm in the discriminator's inner C layers too"
     )
+    conditioning: str = _f(
+        "none", "what is done with class labels", choices=("none", "concat", "projection")
+    )
+    classes: int = _f(0, "classes of the data; counted when the table is planned")
     released: bool = _f(False, "the released package's spectral norm, wrong gradient included")
     # data
     data: str = _f("faces", "source of the images", choices=DATA)
@@ -59,6 +67,9 @@ class RunConfig:
     flip: bool = _f(False, "mirror half of the training images")
     # training
     loss: str = _f("hinge", "loss on logits", choices=LOSSES)
+    matching_aware: bool = _f(False, "real images with a wrong label are fakes too, half of them")
+    r1: float = _f(0.0, "half of it times the squared gradient of the logits at real images")
+    r2: float = _f(0.0, "the same at generated images")
     batch_size: int = _f(32, "images a step")
     steps: int = _f(75_972, "generator steps; 12 epochs of CelebA at batch 32")
     n_dis: int = _f(1, "discriminator steps per generator step")
@@ -124,7 +135,7 @@ class RunConfig:
                 f"kernel_size={self.kernel_size} must be odd: the stages RC and RF of "
                 f"{self.architecture!r} keep the size"
             )
-        for name in ("images", "seed", "n_intervene"):
+        for name in ("images", "seed", "n_intervene", "classes", "r1", "r2"):
             if getattr(self, name) < 0:
                 raise UserError(f"{name}={getattr(self, name)} must not be negative")
         if self.n_intervene == 1:
@@ -134,6 +145,7 @@ class RunConfig:
         if self.batch_size < 2:
             raise UserError("batch_size=1 leaves batch norm nothing to average; give at least 2")
         folder_name("arm", self.arm)
+        self._check_labels()
         if self.architecture in MATCHED:
             replace(self, architecture="fagan")._check()  # it is measured against that network
         for letters, channels in self._attending(stages):
@@ -154,6 +166,22 @@ class RunConfig:
             raise UserError("data=folder needs its folder or zip: DATA=path/to/images")
         if self.data in PROCEDURAL and self.data_path:
             raise UserError(f"data={self.data} is drawn and takes no data_path; set data=folder")
+
+    def _check_labels(self) -> None:
+        if self.conditioning == "none":
+            if self.classes or self.matching_aware:
+                raise UserError(
+                    "classes and matching_aware belong to conditioning=concat or projection"
+                )
+        elif self.data not in LABELLED:
+            raise UserError(
+                f"conditioning={self.conditioning}: data={self.data} has no class labels "
+                f"({', '.join(LABELLED)} have)"
+            )
+        elif self.classes < 2:
+            raise UserError(
+                f"conditioning={self.conditioning} needs at least two classes, not {self.classes}"
+            )
 
     def channels(self, width: float | None = None) -> tuple[int, ...]:
         """The generator's channels from the latent outward; the discriminator's are the reverse."""

@@ -6,13 +6,15 @@ then be None: the pass through the discriminator is saved.
 
 Sources: Goodfellow 2014 (standard, non-saturating); Mao 2017 (least squares); Lim & Ye 2017 and
 Miyato 2018 (hinge); Jolicoeur-Martineau 2018, arXiv 1807.00734 (relativistic average: RaGAN and
-RaHingeGAN). The released package's LSGAN squares the mean of the logits; here it is the paper's
+RaHingeGAN, and RpGAN, which pairs image by image); Huang 2024, arXiv 2501.05441 (R3GAN: RpGAN with
+the gradient penalties R1 and R2). The released package's LSGAN squares the mean of the logits; here it is the paper's
 mean of squares.
 """
 
 from collections.abc import Callable
 from typing import NamedTuple
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor
 
@@ -73,10 +75,29 @@ def _relativistic_hinge_g(real: Tensor, fake: Tensor) -> Tensor:
     return _hinge_d(fake, real)
 
 
+def _pairing_d(real: Tensor, fake: Tensor) -> Tensor:
+    return F.softplus(fake - real).mean()
+
+
+def _pairing_g(real: Tensor, fake: Tensor) -> Tensor:
+    return F.softplus(real - fake).mean()
+
+
+def gradient_penalty(logits: Tensor, images: Tensor) -> Tensor:
+    """The mean squared norm of the logits' gradient at their images, to be differentiated again.
+
+    logits (B,), images (B, 3, R, R). Halved and times gamma it is R1 at real images and R2 at
+    generated ones (Mescheder 2018, arXiv 1801.04406).
+    """
+    (gradient,) = torch.autograd.grad(logits.sum(), images, create_graph=True)
+    return gradient.float().square().flatten(1).sum(1).mean()
+
+
 LOSSES: dict[str, Loss] = {
     "standard": Loss(_standard_d, _standard_g, needs_real=False),
     "least-squares": Loss(_least_squares_d, _least_squares_g, needs_real=False),
     "hinge": Loss(_hinge_d, _hinge_g, needs_real=False),
     "relativistic": Loss(_relativistic_d, _relativistic_g, needs_real=True),
     "relativistic-hinge": Loss(_relativistic_hinge_d, _relativistic_hinge_g, needs_real=True),
+    "relativistic-pairing": Loss(_pairing_d, _pairing_g, needs_real=True),
 }

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from fagan.architectures import MATCHED, stages_of
+from fagan.conditioning import ConditionalBatchNorm2d, beside, set_labels
 from fagan.config import RunConfig
 from fagan.errors import UserError
 from fagan.layers import FullAttention2d, Gated, SelfAttention2d
@@ -22,14 +23,22 @@ RESIZING = nn.Upsample, nn.AvgPool2d  # beside the layer of an RC or RF stage
 
 
 class Generator(nn.Module):
-    """z (B, latent_size) -> images (B, 3, R, R) in [-1, 1]."""
+    """z (B, latent_size) -> images (B, 3, R, R) in [-1, 1].
+
+    With class labels z is (B, latent_size + classes), and `frequencies`, (classes,), are those of
+    the images that it is trained on; `fagan.conditioning.labelled` makes such a z.
+    """
 
     def __init__(self, config: RunConfig, width: float | None = None):
         super().__init__()
         stages = stages_of(config.architecture, config.resolution)
         channels = config.channels(width or widths(config)[0])
-        strided, sized = _Parts(config, transposed=True), _Parts(config, resized=True)
-        layers, inputs, size = [], config.latent_size, 4
+        classes = config.classes if config.conditioning == "projection" else 0
+        strided = _Parts(config, transposed=True, classes=classes)
+        sized = _Parts(config, resized=True, classes=classes)
+        concat = config.conditioning == "concat"
+        layers, size = [], 4
+        inputs = config.latent_size + (config.classes if concat else 0)
         for i, (letters, outputs) in enumerate(zip(stages.generator, channels, strict=True)):
             geometry = (4, 1, 0, 0) if i == 0 else None  # 1x1 -> 4x4, then doubling
             parts = sized if letters.startswith("R") else strided
@@ -48,15 +57,25 @@ class Generator(nn.Module):
         else:
             output = nn.ConvTranspose2d(inputs, 3, 4, 2, 1)
         self.latent_size = config.latent_size
+        self.conditioning = config.conditioning
         self.stages = nn.Sequential(*layers)
         self.output = output
+        if config.classes:
+            self.register_buffer("frequencies", torch.full((config.classes,), 1 / config.classes))
 
     def forward(self, z: Tensor) -> Tensor:
+        if self.conditioning == "projection":
+            set_labels(self, z[:, self.latent_size :])
+            z = z[:, : self.latent_size]
         return torch.tanh(self.output(self.stages(z[:, :, None, None])))
 
 
 class Discriminator(nn.Module):
-    """Images (B, 3, R, R) in [-1, 1] -> logits (B,)."""
+    """Images (B, 3, R, R) in [-1, 1] -> logits (B,).
+
+    With class labels it takes them beside the images, (B, classes); without them it judges as if
+    every class were absent.
+    """
 
     def __init__(self, config: RunConfig, width: float | None = None):
         super().__init__()
@@ -81,18 +100,35 @@ class Discriminator(nn.Module):
             if letters.endswith("+A"):
                 layers.append(parts.self_attention(outputs, size))
             inputs, size = outputs, size // 2
+        self.conditioning, self.classes = config.conditioning, config.classes
         self.stages = nn.Sequential(*layers)
-        self.output = nn.Conv2d(inputs, 1, 4)
+        concat = config.conditioning == "concat"
+        self.output = nn.Conv2d(inputs + (config.classes if concat else 0), 1, 4)
+        if config.conditioning == "projection":
+            self.embedding = spectral_norm(nn.Linear(config.classes, inputs, bias=False))
 
-    def forward(self, x: Tensor) -> Tensor:
-        return self.output(self.stages(x)).flatten()
+    def forward(self, x: Tensor, labels: Tensor | None = None) -> Tensor:
+        features = self.stages(x)  # (B, C, 4, 4)
+        if self.conditioning == "none":
+            return self.output(features).flatten()
+        if labels is None:
+            labels = x.new_zeros(len(x), self.classes)
+        if self.conditioning == "concat":
+            return self.output(beside(features, labels)).flatten()
+        return self.output(features).flatten() + projection(self.embedding, features, labels)
+
+
+def projection(embedding: nn.Linear, features: Tensor, labels: Tensor) -> Tensor:
+    """What a class adds to the logits (B,): its vector times the features' sum over the map."""
+    return (embedding(labels) * features.sum((2, 3))).sum(1)
 
 
 class _Parts:
     """Makes the layers of one network, all of them labelled with their kind and output size."""
 
-    def __init__(self, config: RunConfig, transposed: bool = False, resized: bool = False):
+    def __init__(self, config: RunConfig, transposed=False, resized=False, classes: int = 0):
         self.config = config
+        self.classes = classes  # that batch norm knows apart
         self.transposed = transposed
         self.resized = resized  # before the layer or after it, by another: it keeps the size
         self.convolve = nn.ConvTranspose2d if transposed else nn.Conv2d
@@ -109,7 +145,12 @@ class _Parts:
         kernel, stride, padding, _ = geometry or usual
         layer = self.convolve(inputs, outputs, kernel, stride, padding)
         layer = spectral_norm(layer, self.config.released)
-        return nn.Sequential(layer, *([nn.BatchNorm2d(outputs)] if norm else []), activation)
+        return nn.Sequential(layer, *([self.batch_norm(outputs)] if norm else []), activation)
+
+    def batch_norm(self, channels: int) -> nn.BatchNorm2d:
+        if self.classes:
+            return ConditionalBatchNorm2d(channels, self.classes)
+        return nn.BatchNorm2d(channels)
 
     def full(
         self, inputs, outputs, size, geometry, activation, norm, plain=False, image_side=False
@@ -127,6 +168,8 @@ class _Parts:
             heads=1 if plain or image_side else self.config.heads,
             **self.gate,
         )
+        if norm:
+            layer.batch_norm = self.batch_norm(outputs)
         layer.label = f"full {size}x{size}"
         return layer
 

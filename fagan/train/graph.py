@@ -26,10 +26,10 @@ def is_captured(config: RunConfig, device: torch.device) -> bool:
 
 
 class Replayed:
-    """`function(batches)`, called as it is three times, from then on replayed as a CUDA graph.
+    """`function(*tensors)`, called as it is three times, from then on replayed as a CUDA graph.
 
-    batches: (n_dis, B, 3, R, R), copied to where the graph reads them; every call has the shape of
-    the first. `generator` is registered with the graph: each replay draws on. The first three calls
+    tensors: images (n_dis, B, 3, R, R) and, with classes, labels (n_dis, B, classes), copied to
+    where the graph reads them; every call has the shapes of the first. `generator` is registered with the graph: each replay draws on. The first three calls
     are steps of the run like all others, and capturing computes nothing, so that warming up changes
     no weight, no buffer of batch norm or spectral norm and no optimizer that would have to be put
     back. What the function changes stays where it is in memory from the first call on: a checkpoint
@@ -39,17 +39,18 @@ class Replayed:
     stream, as in torch.cuda.make_graphed_callables.
     """
 
-    def __init__(self, function: Callable[[Tensor], None], generator: torch.Generator, say=print):
+    def __init__(self, function: Callable[..., None], generator: torch.Generator, say=print):
         self.function = function
         self.generator = generator
         self.say = say
         self.calls = 0
         self.replay: Callable[[], None] | None = None
 
-    def __call__(self, batches: Tensor) -> None:
+    def __call__(self, *tensors: Tensor) -> None:
         if self.calls == 0:
-            self.batches = torch.empty_like(batches)
-        self.batches.copy_(batches)
+            self.tensors = tuple(map(torch.empty_like, tensors))
+        for ours, theirs in zip(self.tensors, tensors, strict=True):
+            ours.copy_(theirs)
         if self.calls == WARM_UP:
             self.replay = self._captured()
         self.calls += 1
@@ -60,7 +61,7 @@ class Replayed:
             self.stream = torch.cuda.Stream()
         self.stream.wait_stream(torch.cuda.current_stream())
         with torch.cuda.stream(self.stream):
-            self.function(self.batches)
+            self.function(*self.tensors)
         torch.cuda.current_stream().wait_stream(self.stream)
 
     def _captured(self) -> Callable[[], None] | None:
@@ -68,7 +69,7 @@ class Replayed:
         graph.register_generator_state(self.generator)
         try:
             with torch.cuda.graph(graph, stream=self.stream):
-                self.function(self.batches)
+                self.function(*self.tensors)
         except torch.OutOfMemoryError:
             raise
         except RuntimeError as error:

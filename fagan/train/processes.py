@@ -57,6 +57,11 @@ def whole(rows: Tensor) -> Tensor:
     return torch.cat(parts)
 
 
+def averaged(mean: Tensor) -> Tensor:
+    """The mean over the whole batch of what is a mean over this process's rows."""
+    return mean if count() == 1 else whole(mean[None]).mean()
+
+
 @torch.no_grad()
 def sum_gradients(network: nn.Module) -> None:
     """The network's gradients summed over all processes; to the last bit the same in each.

@@ -1,22 +1,24 @@
 """One step of training and everything that it changes: networks, optimizers, average, latents."""
 
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from copy import deepcopy
 from dataclasses import dataclass, field
 from functools import partial
+from itertools import repeat
 
 import torch
 from torch import Tensor, nn
 
 from fagan import data
+from fagan.attention import force
 from fagan.config import RunConfig
-from fagan.losses import LOSSES
+from fagan.losses import LOSSES, gradient_penalty
 from fagan.models import Discriminator, Generator, build
 from fagan.train.arithmetic import layout, precision
 from fagan.train.graph import Replayed, compiled, is_captured
 from fagan.train.optimizer import Adam
-from fagan.train.processes import own, share_batch_norm, sum_gradients, whole
+from fagan.train.processes import averaged, own, share_batch_norm, sum_gradients, whole
 
 LOGGED = ("loss_d", "loss_g", "d_real", "d_fake")
 
@@ -44,10 +46,14 @@ class State:
     def images_seen(self) -> int:
         return self.step * self.config.n_dis * self.config.batch_size
 
-    def draw(self) -> Tensor:
-        """Latents of one batch, (B, latent_size); of several processes each takes its own rows."""
+    def draw(self, labels: Tensor | None = None) -> Tensor:
+        """Latents of one batch, (B, latent_size), with labels (B, classes) behind where given.
+
+        Of several processes each draws all of them and takes its own rows.
+        """
         shape = (self.config.batch_size, self.config.latent_size)
-        return own(torch.randn(shape, generator=self.latents, device=self.device))
+        latents = own(torch.randn(shape, generator=self.latents, device=self.device))
+        return latents if labels is None else torch.cat((latents, labels), dim=1)
 
 
 def start(config: RunConfig, device: torch.device, say=print) -> State:
@@ -83,15 +89,27 @@ def start(config: RunConfig, device: torch.device, say=print) -> State:
     return state
 
 
-def d_step(state: State, real: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """One update of the discriminator; returns (loss, mean real logit, mean fake logit)."""
-    loss_of = LOSSES[state.config.loss].discriminator
-    with precision(state.config, state.device):
+def d_step(state: State, real: Tensor, labels: Tensor | None = None) -> tuple[Tensor, ...]:
+    """One update of the discriminator; returns (loss, mean real logit, mean fake logit).
+
+    labels: one-hot (B, classes) of the real images; the generated ones get the same.
+    """
+    config, loss_of = state.config, LOSSES[state.config.loss].discriminator
+    with precision(config, state.device), _twice_differentiable(state):
         with torch.no_grad():
-            fake = state.run_g(state.draw())
-        on_real, on_fake = state.run_d(real), state.run_d(fake)
-    on_real, on_fake = whole(on_real.float()), whole(on_fake.float())
-    loss = loss_of(on_real, on_fake)
+            fake = state.run_g(state.draw(labels))
+        real = real.detach().requires_grad_(config.r1 > 0)
+        fake.requires_grad_(config.r2 > 0)
+        on_real, on_fake = _judged(state, real, labels), _judged(state, fake, labels)
+        loss = loss_of(on_real, on_fake)
+        if config.matching_aware:
+            # batches are cut at random, so the neighbour's label is a random one
+            on_wrong = _judged(state, real, own(whole(labels).roll(1, 0)))
+            loss = (loss + loss_of(on_real, on_wrong)) / 2
+        if config.r1:
+            loss = loss + config.r1 / 2 * averaged(gradient_penalty(on_real, real))
+        if config.r2:
+            loss = loss + config.r2 / 2 * averaged(gradient_penalty(on_fake, fake))
     state.optimizer_d.zero_grad(set_to_none=True)
     loss.backward()
     sum_gradients(state.discriminator)
@@ -99,16 +117,16 @@ def d_step(state: State, real: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     return loss.detach(), on_real.detach().mean(), on_fake.detach().mean()
 
 
-def g_step(state: State, real: Tensor) -> Tensor:
+def g_step(state: State, real: Tensor, labels: Tensor | None = None) -> Tensor:
     """One update of the generator; returns its loss. Relativistic losses look at `real` too."""
     loss_of = LOSSES[state.config.loss]
     on_real = None
     with frozen(state.discriminator), precision(state.config, state.device):
         if loss_of.needs_real:
             with torch.no_grad():
-                on_real = whole(state.run_d(real).float())
-        on_fake = state.run_d(state.run_g(state.draw()))
-    loss = loss_of.generator(on_real, whole(on_fake.float()))
+                on_real = _judged(state, real, labels)
+        on_fake = _judged(state, state.run_g(state.draw(labels)), labels)
+    loss = loss_of.generator(on_real, on_fake)
     state.optimizer_g.zero_grad(set_to_none=True)
     loss.backward()
     sum_gradients(state.generator)
@@ -116,25 +134,39 @@ def g_step(state: State, real: Tensor) -> Tensor:
     return loss.detach()
 
 
-def update(state: State, batches: Iterable[Tensor]) -> None:
+def _judged(state: State, images: Tensor, labels: Tensor | None) -> Tensor:
+    """Logits of the whole batch, which the losses need; gradients flow to this process's rows."""
+    return whole((state.run_d(images) if labels is None else state.run_d(images, labels)).float())
+
+
+def _twice_differentiable(state: State):
+    """Where a gradient is penalised: on CUDA the fused attention has no second derivative."""
+    penalised = state.config.r1 > 0 or state.config.r2 > 0
+    return force("plain") if penalised and state.device.type == "cuda" else nullcontext()
+
+
+def update(state: State, batches: Iterable[Tensor], labels: Iterable = repeat(None)) -> None:
     """A discriminator update for every batch, one of the generator, and what is logged of them.
 
     This is what a CUDA graph holds: shapes never change, and no number decides what is done.
     """
-    for real in batches:
-        loss_d, on_real, on_fake = d_step(state, real)
-    loss_g = g_step(state, real)
+    for real, theirs in zip(batches, labels, strict=False):
+        loss_d, on_real, on_fake = d_step(state, real, theirs)
+    loss_g = g_step(state, real, theirs)
     state.sums += torch.stack((loss_d, loss_g, on_real, on_fake))
 
 
 def step_once(state: State, batches: data.Batches) -> None:
     """n_dis discriminator steps, one generator step, the average; no synchronisation."""
     config = state.config
-    real = [own(batches.at(state.step * config.n_dis + k)) for k in range(config.n_dis)]
+    steps = [state.step * config.n_dis + k for k in range(config.n_dis)]
+    tensors = [torch.stack([own(batches.at(i)) for i in steps])]
+    if config.classes:
+        tensors.append(torch.stack([own(batches.labels_at(i)) for i in steps]))
     if state.replayed:
-        state.replayed(torch.stack(real))
+        state.replayed(*tensors)
     else:
-        update(state, real)
+        update(state, *tensors)
     state.step += 1
     # until it has seen a few times its own horizon, the average forgets the random start faster
     decay = min(config.ema, state.step / (state.step + 9)) if config.ema else 0.0
