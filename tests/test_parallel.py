@@ -17,19 +17,24 @@ from fagan import cli, data, devices, environment, train
 from fagan.errors import UserError
 from fagan.train import launch, processes, steps
 
-# losses that look at the whole batch in three ways, and batch norm in both networks
-LOSSES = "hinge", "relativistic-hinge", "relativistic-pairing"
 NORMED = {"batch_norm_convolutions": True, "n_dis": 2, "alpha_init": 0.3}
+# whatever looks at the whole batch: means of the other kind, labels of neighbours, penalties
+RUNS = {
+    "plain": {"loss": "hinge"},
+    "labels": {"loss": "hinge", "conditioning": "projection", "classes": 3, "matching_aware": True},
+    "means": {"loss": "relativistic-hinge"},
+    "penalties": {"loss": "relativistic-pairing", "r1": 0.5, "r2": 0.25},
+}
 
 
-def trained(loss):
+def trained(changes):
     """The tensors of both networks after three steps in float64, and the logged sums."""
-    penalties = {"r1": 0.5, "r2": 0.25} if loss == LOSSES[2] else {}
-    made = config(loss=loss, **penalties, **NORMED)
+    made = config(**changes, **NORMED)
     torch.set_default_dtype(torch.float64)
     state = steps.start(made, CPU, quiet)
     images = torch.randint(256, (12, 3, 16, 16), generator=torch.Generator().manual_seed(1))
     batches = data.Batches(images.to(torch.uint8), made.batch_size, seed=0, flip=True)
+    batches.labels_at = lambda step: torch.eye(3)[batches.indices(step) % 3]  # of three classes
     for _ in range(3):
         steps.step_once(state, batches)
     torch.set_default_dtype(torch.float32)
@@ -59,7 +64,7 @@ def twice(x):
 
 def everything():
     x = torch.randn(6, 3, 4, 5, generator=torch.Generator().manual_seed(2), dtype=torch.float64)
-    return {loss: trained(loss) for loss in LOSSES} | {"norm": twice(3 * x + 40)}
+    return {name: trained(changes) for name, changes in RUNS.items()} | {"norm": twice(3 * x + 40)}
 
 
 PROCESS = """
@@ -91,7 +96,7 @@ def test_two_processes_compute_what_one_does_with_the_whole_batch(tmp_path, monk
             mine = first[part][name]
             assert torch.equal(mine, second[part][name]), f"{part} {name}: the two are apart"
             torch.testing.assert_close(
-                mine, tensor, rtol=1e-8, atol=1e-9, msg=lambda m, n=name, p=part: f"{p} {n}: {m}"
+                mine, tensor, rtol=1e-7, atol=1e-7, msg=lambda m, n=name, p=part: f"{p} {n}: {m}"
             )
 
 
@@ -102,13 +107,13 @@ def rows(folder, name="history"):
 
 def test_a_run_of_two_processes_is_written_once_and_resumed_by_one(tmp_path):
     """Cut off after a checkpoint: the processes end with what launched them."""
-    made = config(steps=24, log_every=4, eval_every=8, lr_g=1e-4)
+    made = config(steps=24, log_every=4, eval_every=16, lr_g=1e-4, n_intervene=0)
     one, two = tmp_path / "one", tmp_path / "two"
     said = []
 
     def cut(line):
         said.append(line)
-        if line.startswith("step 8/24"):
+        if line.startswith("step 16/24"):
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
@@ -118,7 +123,7 @@ def test_a_run_of_two_processes_is_written_once_and_resumed_by_one(tmp_path):
     train.train(made, one, quiet)
     env = environment.read_environment(two)
     assert env["processes"] == 2 and [again["processes"] for again in env["resumed"]] == [1]
-    assert 6 <= env["resumed"][0]["step"] < 24
+    assert 15 <= env["resumed"][0]["step"] < 24
     for name in ("history", "alpha", "spectral", "timing"):
         assert [r["step"] for r in rows(one, name)] == [r["step"] for r in rows(two, name)]
     for a, b in zip(rows(one)[1:], rows(two)[1:], strict=True):
@@ -130,7 +135,9 @@ def test_a_failure_is_told_in_the_words_of_the_process_that_failed():
     failed = launch._failure(["step 0/9", "fagan: no space left", "fagan: other"], "report")
     assert isinstance(failed, UserError) and str(failed) == "no space left"
     assert "want of memory" in str(launch._failure([], "Signal 9 (SIGKILL) received by PID 7"))
-    failed = launch._failure(["  x = 1", "RuntimeError: NCCL", "ValueError: late"], "report")
+    failed = launch._failure(
+        ["[rank1]:   x", "[rank1]: RuntimeError: NCCL", "ValueError: late"], ""
+    )
     assert str(failed) == "one of its processes failed: RuntimeError: NCCL"
 
 

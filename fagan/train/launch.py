@@ -69,9 +69,10 @@ def _failure(lines: list[str], report: str) -> Exception:
             return UserError(line.removeprefix(_MISTAKE))
     if "(SIGKILL)" in report:
         return UserError(_KILLED)
-    raised = (line for line in lines if re.match(r"[\w.]+(Error|Exception)\b", line))
-    last = report.strip().splitlines()[-1:]
-    return RuntimeError("one of its processes failed: " + next(raised, "".join(last)))
+    # torch puts the rank before every line of a traceback
+    raised = (re.match(r"(?:\[rank\d+\]:)? ?([\w.]+(?:Error|Exception)\b.*)", x) for x in lines)
+    said = next((match[1] for match in raised if match), "it said nothing")
+    return RuntimeError(f"one of its processes failed: {said}")
 
 
 def main() -> None:

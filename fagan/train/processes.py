@@ -10,6 +10,7 @@ import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
+from functools import cache
 from typing import Any
 
 import torch
@@ -103,10 +104,10 @@ def told(function: Callable[..., Any], *arguments: Any) -> Any:
 def in_turn(function: Callable[..., Any], *arguments: Any) -> Any:
     """What `function` returns; the first process is done with it before the others begin."""
     if rank() > 0:
-        dist.barrier()
+        told(bool)
     found = function(*arguments)
-    if count() > 1 and rank() == 0:
-        dist.barrier()
+    if rank() == 0:
+        told(bool)
     return found
 
 
@@ -131,9 +132,12 @@ class SharedBatchNorm2d(nn.BatchNorm2d):
             self.num_batches_tracked += 1
             self.running_mean.lerp_(mean, self.momentum)
             self.running_var.lerp_(variance * (n / (n - 1)), self.momentum)
-        scale = self.weight * (variance + self.eps).rsqrt()
-        bias, mean, scale = (v[:, None, None] for v in (self.bias, mean, scale))
-        return torch.addcmul(bias, x - mean, scale).to(dtype)
+        scale = (variance + self.eps).rsqrt()
+        mean, scale = mean[:, None, None], scale[:, None, None]
+        if self.weight is None:
+            return ((x - mean) * scale).to(dtype)
+        weight, bias = self.weight[:, None, None], self.bias[:, None, None]
+        return torch.addcmul(bias, x - mean, weight * scale).to(dtype)
 
 
 def share_batch_norm(*networks: nn.Module) -> None:
@@ -141,8 +145,16 @@ def share_batch_norm(*networks: nn.Module) -> None:
     if count() == 1:
         return
     for module in (m for network in networks for m in network.modules()):
-        if type(module) is nn.BatchNorm2d:
-            module.__class__ = SharedBatchNorm2d
+        if isinstance(module, nn.BatchNorm2d):
+            module.__class__ = _shared(type(module))
+
+
+@cache
+def _shared(norm: type[nn.BatchNorm2d]) -> type[SharedBatchNorm2d]:
+    """The kind of batch norm with, in its `super().forward`, that of the whole batch."""
+    if norm is nn.BatchNorm2d:
+        return SharedBatchNorm2d
+    return type(f"Shared{norm.__name__}", (norm, SharedBatchNorm2d), {})
 
 
 class _Sum(torch.autograd.Function):
