@@ -102,6 +102,17 @@ MUTANTS = {
         ("batches.images[:BATCH]", "batches.images[-BATCH:]"),
         ("found[name] = gradient.mean()", "found[name] = gradient.abs().mean()"),
     ],
+    ("train/processes", "parallel"): [
+        ("parts[rank()] = rows", "parts[0] = rows"),
+        ("whole(mean[None]).mean()", "mean"),
+        ("dist.all_reduce(flat)", "dist.all_reduce(flat.div_(2))"),
+        ("return _Sum.apply(gradient)", "return gradient"),
+        ("(variances + (means - mean).square())", "variances"),
+        ("n / (n - 1)", "1"),
+        ("self.num_batches_tracked += 1", "pass"),
+        ("return SharedBatchNorm2d\n", "return norm\n"),
+        ("(norm, SharedBatchNorm2d)", "(norm,)"),
+    ],
     ("train/arithmetic", "train train_speed"): [
         ("        matmul.fp32_precision = before\n\n", "        pass\n\n"),
         ("torch.set_num_threads(before)", "pass"),

@@ -94,6 +94,7 @@ def test_make_hands_on_what_a_user_says():
         "DOWNLOAD": "1",
         "CORES": "2",
         "GPUS": "0,2",
+        "GPUS_PER_RUN": "2",
         "PROFILE": "slurm",
     }
     words = [f"{name}={value}" for name, value in said.items()]
@@ -107,7 +108,7 @@ def test_make_hands_on_what_a_user_says():
     assert found == [
         *("ablations", "smoke", "--seeds", "0,1", "--steps", "9", "--data", "my photos & co"),
         *("--set", "width=0.5", "--set", "flip=true", "--download", "--cores", "2"),
-        *("--profile", "slurm", "--gpus", "0,2"),
+        *("--profile", "slurm", "--gpus", "0,2", "--gpus-per-run", "2"),
     ]
 
 
