@@ -72,6 +72,12 @@ class Networks:
         latents = draw_latents(n, self.config.latent_size, EVALUATION_SEED)
         return labelled(self.generator, latents)
 
+    def between(self, start: Tensor, end: Tensor, share: float) -> Tensor:
+        """From one of `latents` to another: an arc, and a mixture of their classes if they differ."""
+        k = self.config.latent_size
+        arc, mixture = slerp(start[:, :k], end[:, :k], share), torch.lerp(start, end, share)[:, k:]
+        return torch.cat((arc, mixture), dim=1)
+
     def shown(
         self, images: Tensor | None, chosen: slice
     ) -> Iterator[tuple[str, nn.Module, Tensor]]:

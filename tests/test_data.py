@@ -355,7 +355,7 @@ def test_the_reference_is_held_out_where_there_is_enough(folder, n_real, images)
 def decodings(monkeypatch) -> list:
     """Grows by one with every image that is decoded."""
     seen, real = [], decoding.pixels
-    monkeypatch.setattr(images, "pixels", lambda *a: (seen.append(0), real(*a))[1])
+    monkeypatch.setattr(decoding, "pixels", lambda *a: (seen.append(0), real(*a))[1])
     return seen
 
 
@@ -403,7 +403,7 @@ def test_an_interrupted_decoding_leaves_nothing(folder, cache_folder, monkeypatc
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(images, "_judge", interrupted)
+        patch.setattr(decoding, "_judge", interrupted)
         with pytest.raises(KeyboardInterrupt):
             load(config(folder), "train")
     assert {path.suffix for path in cache_folder.iterdir()} <= {".lock"}  # empty, and it stays
@@ -457,7 +457,7 @@ def test_no_room_is_one_line_before_anything_is_decoded(folder, tmp_path, monkey
     fill(folder, 5)
     with monkeypatch.context() as patch:
         patch.setattr("shutil.disk_usage", lambda path: type("Usage", (), {"free": 999}))
-        patch.setattr(images, "pixels", None)
+        patch.setattr(decoding, "pixels", None)
         with pytest.raises(UserError, match=r"take 15,360 bytes, and .* has 999 free; take fewer"):
             load(config(folder), "train")
     (tmp_path / "file").write_text("")
