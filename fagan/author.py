@@ -20,18 +20,23 @@ from typing import Any, NamedTuple
 import torch
 import yaml
 from torch import nn
-from torch.nn.utils import parametrize
 
 from fagan import ablations
 from fagan.config import RunConfig
 from fagan.environment import describe
 from fagan.errors import UserError, one_line, reason, shown, unknown
+from fagan.evaluate import NotFinite, sample
+from fagan.evaluate.sampling import draw_latents
 from fagan.files import RESULTS, ablation_folder, folder_name, given_path, run_folder, write_text
+from fagan.interpret import summary
 from fagan.layers import FullAttention2d, SelfAttention2d
-from fagan.models import Discriminator, Generator, build, parameters
+from fagan.models import Discriminator, Generator, alphas, build, parameters
 from fagan.records import RunRecord
 from fagan.released import from_package, load_package_file
-from fagan.train import save_weights
+from fagan.spectral_norm import left_out
+from fagan.train import EVALUATION_SEED, save_grid, save_weights
+from fagan.train.instruments import BATCH
+from fagan.train.scorer import GRID
 
 _GEOMETRY = {"channels": (), "kernel_dims": (1, 1), "stride": (1, 1), "padding": (0, 0)}
 _CONVOLUTION = {"bias": True, "batch_norm": False, "spectral_norm": False, "activation": "none"}
@@ -47,7 +52,6 @@ KNOWN = {
 }
 RECIPE = {"data": "celeba", "crop": "none"}
 _ENDS = {Generator: ("tanh", "none"), Discriminator: ("none", "tanh", "sigmoid")}  # ours first
-_ANY_GENERATOR = "gen", "generator"  # a file so called is named by its folder
 _PAIR = re.compile(r"\(\s*(\d{1,5})\s*,\s*(\d{1,5})\s*\)")
 _LRELU = re.compile(r"lrelu\(\s*(\d+\.?\d*)\s*\)")
 
@@ -70,15 +74,17 @@ def import_networks(
     """Write notebooks/ablations/NAME.yaml, and of weights results/NAME/runs/; lines to be printed.
 
     generator, discriminator: .conf files. name: by default the generator's file, or its folder
-    where the file is gen.conf. weights: its GAN_GEN_*.pth and GAN_DIS_*.pth; the run has no history
-    and no scores, and `released` and no average (`ema` 0), so it computes what the package does.
+    where the file is gen.conf. weights: GAN_GEN_*.pth and GAN_DIS_*.pth. Their run is `released`
+    and no average (`ema` 0), so that it computes what the package does; it has alphas and a sample
+    grid, both of step 0, but no history and no scores.
     Raises UserError, with nothing written, for what cannot be read or expressed or does not fit,
     and where a table or an ablation of this name is there already.
     """
     files = given_path(generator), given_path(discriminator)
     stages = [read_stages(path) for path in files]
-    generic = files[0].stem.lower() in _ANY_GENERATOR
-    name = name or (files[0].absolute().parent.name if generic else files[0].stem)
+    if not name:
+        generic = files[0].stem in ("gen", "generator")
+        name = files[0].absolute().parent.name if generic else files[0].stem
     path = ablations.TABLES / f"{folder_name('ablation', name)}.yaml"
     for taken in (path, *([ablation_folder(name, results)] if weights else [])):
         if taken.exists():
@@ -197,80 +203,94 @@ def _compare(files: Sequence[list[Stage]], run: RunConfig) -> list[str]:
     """A line for each activation after the last weight that is not ours; UserError for the rest."""
     notes = []
     for kind, stages in zip(_ENDS, files, strict=True):
-        with torch.device("meta"):  # PyTorch's own spectral norm takes seconds there
-            ours = _described(kind(run.with_(released=True)), run.squeeze)
+        with torch.device("meta"), left_out():  # of any width in no memory
+            ours = _described(kind(run), run.squeeze)
         for stage, (name, settings) in zip(stages, ours, strict=True):
             if stage.name != name:
                 raise UserError(f"{stage.where}: not this stage: here the suite has {name}")
             for key, value in settings.items():
-                theirs = stage.settings.get(key, (0, 0))  # the format has no output_padding
+                theirs = stage.settings.get(key, (0, 0))  # output_padding
                 if theirs == value:
                     continue
                 here = f"{stage.where}: {key} is {theirs}, here the suite has {value}"
                 if stage is not stages[-1] or key != "activation" or theirs not in _ENDS[kind]:
                     raise UserError(here)
-                notes.append(f"{here}; the weights are the same")
+                notes.append(f"{here}; the weights are the same, its output differs by that")
     return notes
 
 
 def _described(network: nn.Module, squeeze: int) -> list[tuple[str, dict[str, Any]]]:
-    """A network of ours, stage by stage, in the author's words."""
+    """A network of ours, stage by stage, in the author's words.
+
+    Of one built without its spectral norms: every stage has one, the output has none.
+    """
     found = []
     for layer in network.stages:
-        if isinstance(layer, SelfAttention2d | FullAttention2d):
-            inputs, query = layer.query.in_channels, layer.query.out_channels
-            factor = squeeze if inputs // squeeze == query else inputs // query
-            said = {"squeeze_factor": factor, "activation": _activation(layer.activation)}
-        if isinstance(layer, SelfAttention2d):
-            found.append(("self_attention", {"channels": inputs, "bias": True, **said}))
-        elif isinstance(layer, FullAttention2d):
-            said["transpose_conv"] = layer.convolution.transposed
-            said |= _convolution(layer.convolution, layer.batch_norm, "use_")
-            found.append(("full_attention", said))
-        else:
-            said = _convolution(layer[0], layer[1]) | {"activation": _activation(layer[-1])}
-            found.append(("conv_transpose" if layer[0].transposed else "conv", said))
-    said = _convolution(network.output, None) | {"activation": _ENDS[type(network)][0]}
-    return [*found, ("conv_transpose" if network.output.transposed else "conv", said)]
+        if not isinstance(layer, SelfAttention2d | FullAttention2d):
+            found.append(_convolution(layer[0], layer[1], layer[-1]))
+            continue
+        inputs, query = layer.query.in_channels, layer.query.out_channels
+        factor = squeeze if inputs // squeeze == query else inputs // query
+        name, said = "self_attention", {"channels": inputs, "activation": "none", "bias": True}
+        if isinstance(layer, FullAttention2d):
+            path = _convolution(layer.convolution, layer.batch_norm, layer.activation, "use_")[1]
+            name, said = "full_attention", {"transpose_conv": layer.convolution.transposed, **path}
+        found.append((name, {"squeeze_factor": factor, **said}))
+    name, said = _convolution(network.output, None, nn.Identity())
+    return [*found, (name, said | {"activation": _ENDS[type(network)][0]})]
 
 
-def _convolution(layer: nn.Module, norm: nn.Module | None, use: str = "") -> dict[str, Any]:
-    return {
+def _convolution(
+    layer: nn.Module, norm: nn.Module | None, activation: nn.Module, use: str = ""
+) -> tuple[str, dict[str, Any]]:
+    slope = getattr(activation, "negative_slope", None)
+    words = {nn.ReLU: "relu", nn.LeakyReLU: f"lrelu({slope})", nn.Identity: "none"}
+    return "conv_transpose" if layer.transposed else "conv", {
         "channels": (layer.in_channels, layer.out_channels),
         "kernel_dims": layer.kernel_size,
         "stride": layer.stride,
         "padding": layer.padding,
-        "output_padding": layer.output_padding,
+        "output_padding": layer.output_padding,  # the format has none
         "bias": layer.bias is not None,
-        f"{use}spectral_norm": parametrize.is_parametrized(layer),
+        f"{use}spectral_norm": norm is not None,
         f"{use}batch_norm": isinstance(norm, nn.BatchNorm2d),
+        "activation": words[type(activation)],
     }
-
-
-def _activation(layer: nn.Module) -> str:
-    if isinstance(layer, nn.LeakyReLU):
-        return f"lrelu({layer.negative_slope:g})"
-    return {nn.ReLU: "relu", nn.Identity: "none"}[type(layer)]
 
 
 def _write_run(
     table: ablations.Table, run: RunConfig, files: Sequence[Path], results: Path
 ) -> None:
-    """The author's weights as a run that is done; nothing is written before they fit."""
-    networks, made_of = build(run), {}
-    for network, path in zip(networks, files, strict=True):
+    """The author's weights as a run that is done; nothing is written before they have drawn."""
+    networks, made_of = dict(zip(("generator", "discriminator"), build(run), strict=True)), {}
+    for (kind, network), path in zip(networks.items(), files, strict=True):
         state = load_package_file(path)
         try:
             from_package(network, state)
         except UserError as error:
             raise UserError(f"{path.name}: {error}") from error
-        kind, digest = type(network).__name__.lower(), hashlib.sha256(path.read_bytes())
-        made_of[kind] = {"file": one_line(path.name), "sha256": digest.hexdigest()}
+        if not all(tensor.isfinite().all() for tensor in state.values()):
+            raise UserError(f"{path.name} holds NaN or infinity")
+        digest = hashlib.sha256(path.read_bytes()).hexdigest()
+        made_of[kind] = {"file": one_line(path.name), "sha256": digest}
+    try:
+        grid = sample(networks["generator"], GRID, run.latent_size, EVALUATION_SEED)
+    except NotFinite as error:
+        raise UserError(f"{files[0].name}: {error}") from error
+    latents = draw_latents(BATCH, run.latent_size, EVALUATION_SEED)
+    gates = [{"network": "generator", **row} for row in summary(networks["generator"], latents)]
+    # what a discriminator's branches carry is measured on the training's images: none are here
+    layers = alphas(networks["discriminator"]).items()
+    gates += [{"network": "discriminator", "layer": k, "alpha": v} for k, v in layers]
+
+    # no step was made here; how many there were before, nobody wrote down
+    place = {"step": 0, "images_seen": None}
     record = RunRecord(run_folder(table.name, run.run_id, results))
     record.begin(run, describe() | {"imported": made_of})
-    for network, path in zip(networks, (record.weights, record.discriminator), strict=True):
-        save_weights(network, path)
+    record.append("alpha", [place | row for row in gates])
+    save_grid(grid, record.samples / "step_0000000.png")
+    save_weights(networks["generator"], record.weights)
+    save_weights(networks["discriminator"], record.discriminator)
     ablations.plan(table, [run], results)
-    counts = {f"parameters_{type(n).__name__.lower()}": parameters(n) for n in networks}
-    # no step was made here, and how many there were before nobody wrote down
-    record.finish("done", step=0, images_seen=None, **counts)
+    counts = {f"parameters_{kind}": parameters(network) for kind, network in networks.items()}
+    record.finish("done", **place, **counts)

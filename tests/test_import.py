@@ -166,6 +166,8 @@ def test_imported_weights_compute_what_the_package_computes(tmp_path, name):
     runs = load_runs("mine", tmp_path)
     (row,) = runs.finished.to_dict("records")
     assert row["fd_lite0"] != row["fd_lite0"] and row["step"] == 0 and not len(runs.history)
+    assert {round(alpha, 6) for alpha in runs.gates["alpha"]} == {0.4}
+    assert len(runs.samples("mine-seed0")) == 1
     ours = load_networks(runs, "mine-seed0")
     image, logit = (
         n.model(i.double()) for n, i in zip(theirs, (z[:, :, None, None], x), strict=True)
@@ -198,6 +200,8 @@ WRONG = {
     "stage 5 (conv_transpose): unknown setting 'groups'": changed(5, groups=2),
     "channels is (256, 100), here the suite has (256, 128)": changed(5, channels="(256, 100)"),
     "kernel_dims is (3, 3), here the suite has (4, 4)": changed(5, kernel_dims="(3, 3)"),
+    "output_padding is (0, 0), here the suite has (1, 1)": changed(3, kernel_dims="(3, 3)"),
+    "channels is (512, 256), here the suite has (99999": changed(1, channels="(128, 99999)"),
     "batch_norm is False, here the suite has True": changed(5, batch_norm=False),
     "activation is selu, here the suite has relu": changed(5, activation="selu"),
     "stage 3 (full_attention): use_spectral_norm is False": changed(3, use_spectral_norm=False),
@@ -253,6 +257,10 @@ def test_files_that_are_no_configuration_or_weights(tmp_path, monkeypatch, capsy
     refuse("is not a plain PyTorch state dict", *weights, fits, tmp_path / "evil.pth")
     refuse("GAN_GEN_1.pth: the file has", *weights, fits, fits)
     refuse("no such file", *weights, fits, tmp_path / "GAN_DIS_1.pth")
+    fits_not = tmp_path / "GAN_DIS_2.pth"
+    state = package_network(FAGAN[1]).state_dict()
+    torch.save(state | {"model.0.gamma": torch.tensor([float("nan")])}, fits_not)
+    refuse("GAN_DIS_2.pth holds NaN", *weights, fits, fits_not)
     (tmp_path / "results" / "confs").mkdir(parents=True)
     refuse("is there already", *weights, fits, fits)
     assert "executed" not in capsys.readouterr().out
