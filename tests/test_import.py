@@ -113,7 +113,7 @@ def tables(tmp_path, monkeypatch):
 
 
 def write(folder, *networks):
-    """gen.conf and dis.conf; the texts are quoted as the author's are not: YAML reads both."""
+    """gen.conf and dis.conf in a folder; their paths."""
     folder.mkdir(exist_ok=True)
     paths = folder / "gen.conf", folder / "dis.conf"
     for path, stages in zip(paths, networks, strict=False):
