@@ -73,7 +73,7 @@ class Networks:
         return labelled(self.generator, latents)
 
     def between(self, start: Tensor, end: Tensor, share: float) -> Tensor:
-        """From one of `latents` to another: an arc, and a mixture of their classes if they differ."""
+        """From one of `latents` to another: an arc, and a mixture of their classes."""
         k = self.config.latent_size
         arc, mixture = slerp(start[:, :k], end[:, :k], share), torch.lerp(start, end, share)[:, k:]
         return torch.cat((arc, mixture), dim=1)

@@ -71,9 +71,7 @@ def test_no_update_asks_for_a_number(loss, monkeypatch):
     for network in (state.generator, state.discriminator):
         network.to("meta")
     state.sums = state.sums.to("meta")
-    monkeypatch.setattr(
-        train.State, "draw", lambda state, labels: torch.empty(4, 16, device="meta")
-    )
+    monkeypatch.setattr(train.State, "draw", lambda *_: torch.empty(4, 16, device="meta"))
     for optimizer in (state.optimizer_g, state.optimizer_d):  # the test before has seen its step
         monkeypatch.setattr(optimizer, "step", lambda: None)
     real = torch.empty(2, 4, 3, 16, 16, device="meta")
