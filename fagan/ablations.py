@@ -171,6 +171,7 @@ def configs(
             params = {"arm": arm, **table.baseline, **own, "seed": seed, **settings}
             params["precision"] = resolve_precision(params, gpus)
             try:
+                params |= _classes(params)
                 runs.append(RunConfig.from_params(params))
             except UserError as error:
                 raise UserError(f"arm {arm!r} of {table.name}: {error}") from error
@@ -193,6 +194,15 @@ def _data_settings(table: Table, data_path: str) -> dict[str, str]:
     if not (layout and (path / layout).is_dir()):
         data = "folder"
     return {"data": data, "data_path": os.path.abspath(path)}
+
+
+def _classes(params: Mapping[str, Any]) -> dict[str, int]:
+    """How many classes the data of a run have, where it asks for labels and does not say."""
+    if params.get("conditioning", "none") == "none" or "classes" in params:
+        return {}
+    from fagan.data import class_names  # torch: only here
+
+    return {"classes": len(class_names(params.get("data", "faces"), params.get("data_path", "")))}
 
 
 def asks_for_auto_precision(table: Table, settings: Mapping[str, Any]) -> bool:

@@ -7,6 +7,7 @@ import errno
 import os
 import sys
 from functools import partial
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -223,6 +224,25 @@ def stale(ablation: Ablation, results: Results = RESULTS) -> None:
     for _, row in old.iterrows():
         print(f"{row['run_id']:<28} {row['source_fingerprint']}  commit {row['commit']}")
     print(f"{old['run_id'].nunique()} runs were made by other code than this ({now})")
+
+
+@app.command("import")
+def import_networks(
+    generator: Annotated[Path, typer.Argument(help="the author's configuration, such as gen.conf")],
+    discriminator: Annotated[Path, typer.Argument(help="and dis.conf")],
+    name: Annotated[
+        str, typer.Option(help="of the table; default the generator file's, or its folder's")
+    ] = "",
+    weights: Annotated[
+        tuple[Path, Path] | None,
+        typer.Option(help="GAN_GEN_12.pth GAN_DIS_12.pth: they become a finished run"),
+    ] = None,
+    results: Results = RESULTS,
+) -> None:
+    """Make a table, and a run, of the files of akanimax/fagan and attn_gan_pytorch."""
+    from fagan import author
+
+    print(*author.import_networks(generator, discriminator, name, weights, results), sep="\n")
 
 
 for command in (measure.sample, measure.evaluate, measure.bench):

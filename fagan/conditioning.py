@@ -4,7 +4,8 @@ A generator's input carries its class behind the latent: z is (B, latent_size + 
 columns one-hot (or a mixture of classes, as a film between two of them has it).
 
 concat      attn_gan_pytorch 1.2.3: the whole z is the latent; the discriminator gets the one-hot
-            vector, repeated over the map, before its last convolution.
+            vector, repeated over the map, before its `last_module`. The package leaves that module
+            to its user; here it is a 1x1 convolution, an activation and the last convolution.
 projection  SAGAN (arXiv 1805.08318, section 4): conditional batch norm in the generator
             (arXiv 1610.07629), a projection on the class in the discriminator (arXiv 1802.05637).
 """
@@ -71,6 +72,6 @@ def labelled(network: nn.Module, latents: Tensor, labels: Tensor | None = None) 
 
 
 def spread_classes(n: int, frequencies: Tensor) -> Tensor:
-    """int64 (n,): a class for each of n images, as frequent as asked; entry i depends on i alone."""
+    """int64 (n,): classes as frequent as asked; entry i depends on i alone."""
     place = torch.arange(n, dtype=torch.float64) * _GOLDEN % 1
     return torch.bucketize(place, frequencies.double().cumsum(0)[:-1], right=True)

@@ -7,8 +7,8 @@ then be None: the pass through the discriminator is saved.
 Sources: Goodfellow 2014 (standard, non-saturating); Mao 2017 (least squares); Lim & Ye 2017 and
 Miyato 2018 (hinge); Jolicoeur-Martineau 2018, arXiv 1807.00734 (relativistic average: RaGAN and
 RaHingeGAN, and RpGAN, which pairs image by image); Huang 2024, arXiv 2501.05441 (R3GAN: RpGAN with
-the gradient penalties R1 and R2). The released package's LSGAN squares the mean of the logits; here it is the paper's
-mean of squares.
+the gradient penalties R1 and R2). The released package's LSGAN squares the mean of the logits; here
+it is the paper's mean of squares.
 """
 
 from collections.abc import Callable
@@ -90,7 +90,7 @@ def gradient_penalty(logits: Tensor, images: Tensor) -> Tensor:
     generated ones (Mescheder 2018, arXiv 1801.04406).
     """
     (gradient,) = torch.autograd.grad(logits.sum(), images, create_graph=True)
-    return gradient.float().square().flatten(1).sum(1).mean()
+    return gradient.square().flatten(1).sum(1).mean()
 
 
 LOSSES: dict[str, Loss] = {

@@ -8,8 +8,8 @@ from typing import Annotated
 
 import typer
 
-from fagan.environment import ROOT
-from fagan.errors import UserError
+from fagan.environment import ROOT, read_environment
+from fagan.errors import UserError, unknown
 from fagan.files import PUBLISHED, RESULTS, given_path, run_folder, write_json, write_text
 
 Results = Annotated[Path, typer.Option(help="folder of all results")]
@@ -42,6 +42,7 @@ def sample(
     out: Annotated[Path, typer.Option(help="PNG to write")] = Path("samples.png"),
     n: Annotated[int, typer.Option(min=1, max=10_000, help="images, 8 a row")] = 64,
     seed: Annotated[int, typer.Option(min=0, max=2**62, help="of the latents")] = 0,
+    class_name: Annotated[str, typer.Option("--class", help="of a run with class labels")] = "",
     results: Results = RESULTS,
 ) -> None:
     """Draw images from a finished run's generator."""
@@ -51,8 +52,14 @@ def sample(
     if out.is_dir():
         raise UserError(f"{out} is a folder; name a PNG with --out")
     config = planned_run(ablation, run_id, results)
-    weights = run_folder(ablation, run_id, results) / "generator.safetensors"
-    train.save_grid(train.drawn(config, weights, n, seed), out)
+    folder, chosen = run_folder(ablation, run_id, results), None
+    if class_name:
+        known = read_environment(folder).get("classes") or []
+        if class_name not in known:
+            raise unknown("class", class_name, known)
+        chosen = known.index(class_name)
+    images = train.drawn(config, folder / "generator.safetensors", n, seed, chosen)
+    train.save_grid(images, out)
     print(out)
 
 
@@ -113,7 +120,7 @@ def score_run(
     """
     from fagan import data, train
     from fagan.ablations import planned_run
-    from fagan.environment import read_environment, same_kind
+    from fagan.environment import same_kind
     from fagan.evaluate import scorecard
 
     config, folder = planned_run(ablation, run_id, results), run_folder(ablation, run_id, results)

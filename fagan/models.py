@@ -102,8 +102,11 @@ class Discriminator(nn.Module):
             inputs, size = outputs, size // 2
         self.conditioning, self.classes = config.conditioning, config.classes
         self.stages = nn.Sequential(*layers)
-        concat = config.conditioning == "concat"
-        self.output = nn.Conv2d(inputs + (config.classes if concat else 0), 1, 4)
+        self.output = nn.Conv2d(inputs, 1, 4)
+        if config.conditioning == "concat":
+            # one linear layer would add a number a class, whatever the image: no class would count
+            joined = spectral_norm(nn.Conv2d(inputs + config.classes, inputs, 1), config.released)
+            self.output = nn.Sequential(joined, nn.LeakyReLU(0.1), self.output)
         if config.conditioning == "projection":
             self.embedding = spectral_norm(nn.Linear(config.classes, inputs, bias=False))
 

@@ -54,10 +54,17 @@ TIMING = ("step", "seconds", "images_per_second")
 TIES = ("step", "distance", "coherence", "signal")  # of data=ties only
 INTERVENTIONS = ("layer", "intervention", "fd", "change", "n_fake")
 CLOSED_TIES = ("layer", "intervention", "distance", "coherence", "signal")  # of data=ties only
+CLASSES = ("class_name", "fd_lite0", "recognised", "recognised_real", "n_fake", "n_real")
 # tables that grow during a run, each with the step in its first column
 GROWING = {"history": HISTORY, "alpha": ALPHA, "spectral": SPECTRAL, "timing": TIMING, "ties": TIES}
-TABLES = GROWING | {"interventions": INTERVENTIONS, "closed_ties": CLOSED_TIES}
-TEXTS = ("network", "layer", "intervention")  # the columns of TABLES that hold no numbers
+ENDING = {"interventions": INTERVENTIONS, "closed_ties": CLOSED_TIES, "classes": CLASSES}
+TABLES = GROWING | ENDING
+TEXTS = (
+    "network",
+    "layer",
+    "intervention",
+    "class_name",
+)  # the columns of TABLES that hold no numbers
 METRICS = (*SCORES, "step", "images_seen", "reason")  # in every frame of runs
 KEYS = ["run_id", "arm", "seed", "label"]  # the first columns of every frame
 ENDED = ("done", "diverged")
@@ -115,6 +122,12 @@ class RunRecord:
         if ties := [r for row in rows for r in tied({k: row.get(k) for k in place}, row)]:
             self.append("closed_ties", ties)
 
+    def classes(self, rows: Iterable[Mapping[str, Any]]) -> None:
+        """classes.csv, written once and whole; none of a run without class labels."""
+        (self.folder / "classes.csv").unlink(missing_ok=True)
+        if rows := list(rows):
+            self.append("classes", rows)
+
     def truncate(self, step: int) -> None:
         """Drop rows after `step` (-1: all of them) and a line that a crash cut short."""
         for name, columns in GROWING.items():
@@ -130,7 +143,7 @@ class RunRecord:
             else:
                 path.unlink(missing_ok=True)
         if step < 0:
-            ends = "metrics.json", "interventions.csv", "closed_ties.csv"
+            ends = "metrics.json", *(f"{name}.csv" for name in ENDING)
             ends = *(self.folder / name for name in ends), self.weights, self.discriminator
             for path in (*ends, *self.samples.glob("step_*.png")):
                 path.unlink(missing_ok=True)
@@ -178,6 +191,7 @@ class Runs:
     ties: "pandas.DataFrame"
     interventions: "pandas.DataFrame"
     closed_ties: "pandas.DataFrame"
+    classes: "pandas.DataFrame"
     folder: Path
 
     @property

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from fagan import data
+from fagan.conditioning import labelled
 from fagan.config import PROCEDURAL, RunConfig
 from fagan.data import to_uint8, to_unit
 from fagan.errors import UserError
@@ -67,8 +68,15 @@ class Networks:
         return {"run_id": self.run_id, "arm": self.arm, "seed": self.seed}
 
     def latents(self, n: int) -> Tensor:
-        """The first n latents of the sample grids, (n, latent_size)."""
-        return draw_latents(n, self.config.latent_size, EVALUATION_SEED)
+        """The first n latents of the scored images, as the generator takes them."""
+        latents = draw_latents(n, self.config.latent_size, EVALUATION_SEED)
+        return labelled(self.generator, latents)
+
+    def between(self, start: Tensor, end: Tensor, share: float) -> Tensor:
+        """From one of `latents` to another: an arc, and a mixture of their classes."""
+        k = self.config.latent_size
+        arc, mixture = slerp(start[:, :k], end[:, :k], share), torch.lerp(start, end, share)[:, k:]
+        return torch.cat((arc, mixture), dim=1)
 
     def shown(
         self, images: Tensor | None, chosen: slice

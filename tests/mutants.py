@@ -139,13 +139,16 @@ MUTANTS = {
         ("clamp(-1, 1) + 1) * 127.5).round()", "clamp(-1, 1) + 1) * 127.5)"),
     ],
     ("data/images", "data"): [
+        ("        start = held_out\n", "        start = 0\n"),
+        ("if names[i] not in broken", "if i >= 0"),
+    ],
+    ("data/decoding", "data"): [
         ("ImageOps.exif_transpose(image, in_place=True)", "pass"),
         (".clip(0, 65535) / 257", ".clip(0, 255)"),
         ("if grey.max() <= 1 else grey", "if grey.max() <= 2 else grey * 0"),
         ("if len(reasons) > _BROKEN_SHARE * tried", "if len(reasons) > 5"),
-        ("_slice(found, held_out, end,", "_slice(found, 0, end,"),
         ("if _DARK <= mean <= _LIGHT and", "if mean <= _LIGHT and"),
-        ("np.random.default_rng(0).permutation(len(names)).tolist()", "list(range(len(names)))"),
+        ("np.random.default_rng(0).permutation(count).tolist()", "list(range(count))"),
         ("missing - len(good)", "missing - len(block)"),
     ],
     ("data/cache", "data"): [

@@ -18,7 +18,18 @@ from PIL import Image
 
 from fagan import faces
 from fagan.config import RunConfig
-from fagan.data import Batches, ImageSet, cache, images, load, load_all, sources, to_uint8, to_unit
+from fagan.data import (
+    Batches,
+    ImageSet,
+    cache,
+    decoding,
+    images,
+    load,
+    load_all,
+    sources,
+    to_uint8,
+    to_unit,
+)
 from fagan.errors import UserError
 
 
@@ -343,8 +354,8 @@ def test_the_reference_is_held_out_where_there_is_enough(folder, n_real, images)
 @pytest.fixture
 def decodings(monkeypatch) -> list:
     """Grows by one with every image that is decoded."""
-    seen, real = [], images.pixels
-    monkeypatch.setattr(images, "pixels", lambda *a: (seen.append(0), real(*a))[1])
+    seen, real = [], decoding.pixels
+    monkeypatch.setattr(decoding, "pixels", lambda *a: (seen.append(0), real(*a))[1])
     return seen
 
 
@@ -392,7 +403,7 @@ def test_an_interrupted_decoding_leaves_nothing(folder, cache_folder, monkeypatc
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(images, "_judge", interrupted)
+        patch.setattr(decoding, "_judge", interrupted)
         with pytest.raises(KeyboardInterrupt):
             load(config(folder), "train")
     assert {path.suffix for path in cache_folder.iterdir()} <= {".lock"}  # empty, and it stays
@@ -401,14 +412,14 @@ def test_an_interrupted_decoding_leaves_nothing(folder, cache_folder, monkeypatc
 
 def load_and_count(path: Path) -> tuple[str, str, int]:
     """In a process of its own: the checksums of both splits, and how many images it decoded."""
-    counted, real = [], images.pixels
+    counted, real = [], decoding.pixels
 
     def slowly(*arguments):
         counted.append(0)
         time.sleep(0.005)
         return real(*arguments)
 
-    images.pixels = slowly
+    decoding.pixels = slowly
     run = config(path, n_real=20)
     return load(run, "train").checksum, load(run, "reference").checksum, len(counted)
 
@@ -446,7 +457,7 @@ def test_no_room_is_one_line_before_anything_is_decoded(folder, tmp_path, monkey
     fill(folder, 5)
     with monkeypatch.context() as patch:
         patch.setattr("shutil.disk_usage", lambda path: type("Usage", (), {"free": 999}))
-        patch.setattr(images, "pixels", None)
+        patch.setattr(decoding, "pixels", None)
         with pytest.raises(UserError, match=r"take 15,360 bytes, and .* has 999 free; take fewer"):
             load(config(folder), "train")
     (tmp_path / "file").write_text("")

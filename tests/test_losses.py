@@ -43,6 +43,11 @@ CLOSED_FORMS = {
     ("relativistic-hinge", "generator"): relativistic(
         (R > -1).double() / 3, -(F_ < 1).double() / 3
     ),
+    ("relativistic-pairing", "discriminator"): (
+        -sigmoid(FAKE - REAL) / 3,
+        sigmoid(FAKE - REAL) / 3,
+    ),
+    ("relativistic-pairing", "generator"): (sigmoid(REAL - FAKE) / 3, -sigmoid(REAL - FAKE) / 3),
 }
 
 

@@ -264,6 +264,7 @@ def two_runs(tmp_path_factory):
     for run in folder.glob("runs/*"):
         RunRecord(run).append("ties", [{"step": step} | tie for step in (0, 50)])
         RunRecord(run).append("closed_ties", [{"layer": "all", "intervention": "alpha = 0"} | tie])
+        RunRecord(run).classes([{"class_name": "cap", "fd_lite0": 9.5, "recognised": 0.8}])
     return folder
 
 

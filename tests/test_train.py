@@ -184,12 +184,12 @@ def whole(tmp_path_factory):
     """An uninterrupted run under the runner: .folder, .metrics, .said, .steps (what each gave)."""
     folder, said, seen = tmp_path_factory.mktemp("whole"), [], []
 
-    def d_step(state, real, of=steps.d_step):
-        seen.append(dict(zip(("loss_d", "d_real", "d_fake"), of(state, real), strict=True)))
+    def d_step(state, real, labels, of=steps.d_step):
+        seen.append(dict(zip(("loss_d", "d_real", "d_fake"), of(state, real, labels), strict=True)))
         return tuple(seen[-1].values())
 
-    def g_step(state, real, of=steps.g_step):
-        seen[-1]["loss_g"] = of(state, real)
+    def g_step(state, real, labels, of=steps.g_step):
+        seen[-1]["loss_g"] = of(state, real, labels)
         return seen[-1]["loss_g"]
 
     with pytest.MonkeyPatch.context() as patch, locks.lock(folder / RUNNER_LOCK):

@@ -71,7 +71,7 @@ def test_no_update_asks_for_a_number(loss, monkeypatch):
     for network in (state.generator, state.discriminator):
         network.to("meta")
     state.sums = state.sums.to("meta")
-    monkeypatch.setattr(train.State, "draw", lambda state: torch.empty(4, 16, device="meta"))
+    monkeypatch.setattr(train.State, "draw", lambda *_: torch.empty(4, 16, device="meta"))
     for optimizer in (state.optimizer_g, state.optimizer_d):  # the test before has seen its step
         monkeypatch.setattr(optimizer, "step", lambda: None)
     real = torch.empty(2, 4, 3, 16, 16, device="meta")
@@ -96,8 +96,8 @@ def test_no_update_asks_for_a_number(loss, monkeypatch):
 def test_a_step_that_waits_is_seen(wait, name, monkeypatch):
     g_step = steps.g_step
 
-    def waiting(state, real):
-        loss = g_step(state, real)
+    def waiting(*arguments):
+        loss = g_step(*arguments)
         wait(loss)
         return loss
 
@@ -113,10 +113,10 @@ class OnCPU(graph.Replayed):
     """Its buffer and its order of calls, without streams and without a capture."""
 
     def _plain(self):
-        self.function(self.batches)
+        self.function(*self.tensors)
 
     def _captured(self):
-        return lambda: self.function(self.batches)
+        return lambda: self.function(*self.tensors)
 
 
 def captured(state):
@@ -169,11 +169,11 @@ def test_nothing_that_a_step_changes_moves_in_memory():
         train.step_once(state, images)
     # the average is no part of the graph, and reads the generator where it is
     before = {k: v.data_ptr() for k, v in tensors(state).items() if k != "latents"}
-    buffer = state.replayed.batches.data_ptr()
+    buffer = state.replayed.tensors[0].data_ptr()
     for _ in range(2):
         train.step_once(state, images)
     assert before == {k: v.data_ptr() for k, v in tensors(state).items() if k != "latents"}
-    assert state.replayed.batches.data_ptr() == buffer
+    assert state.replayed.tensors[0].data_ptr() == buffer
 
 
 def test_what_cannot_be_captured_is_not(monkeypatch):

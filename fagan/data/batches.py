@@ -3,6 +3,7 @@
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn.functional import one_hot
 
 # Independent families of draws under one seed.
 _ORDER, _FLIPS = 0, 1
@@ -33,14 +34,20 @@ class Batches:
         seed: int,
         flip: bool = False,
         device: str | torch.device = "cpu",
+        labels: Tensor | None = None,
+        classes: int = 0,
     ):
-        """`images`: uint8 (N, 3, R, R). They move to the device whole, once, as uint8."""
+        """`images`: uint8 (N, 3, R, R). They move to the device whole, once, as uint8.
+
+        labels: int64 (N,), below `classes`.
+        """
         if images.dtype != torch.uint8 or images.ndim != 4 or not len(images):
             raise ValueError(
                 f"batches are cut from uint8 (N, C, H, W) images with N > 0, "
                 f"not {images.dtype} {tuple(images.shape)}"
             )
         self.images = images.to(device)
+        self.labels = None if labels is None else one_hot(labels, classes).float().to(device)
         self.batch_size = batch_size
         self.flip = flip
         self._seed = seed
@@ -59,6 +66,10 @@ class Batches:
             mirrored = self._random(_FLIPS, step).random(self.batch_size) < 0.5
             batch = torch.where(self._moved(mirrored).view(-1, 1, 1, 1), batch.flip(-1), batch)
         return to_unit(batch)
+
+    def labels_at(self, step: int) -> Tensor:
+        """The labels of a step's batch: one-hot float32 (B, classes), on the device."""
+        return self.labels[self._moved(self.indices(step))]
 
     def indices(self, step: int) -> np.ndarray:
         """The places in `images` that a step's batch is taken from: int64 (B,)."""

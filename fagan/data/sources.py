@@ -2,7 +2,8 @@
 
 A source has a `name` (what records call it), an `identity` (another one when any image may have
 changed; it holds no path), sorted `names` (relative POSIX paths) and `image(index)`, which opens
-one and raises whatever its decoder raises. It knows nothing of sizes, caches and splits.
+one and raises whatever its decoder raises. It knows nothing of sizes, caches and splits. Its
+`classes` are the names of its class labels and `labels` the class of each image, where it has any.
 """
 
 import hashlib
@@ -37,6 +38,37 @@ def open_source(path: str | Path) -> "Folder | Zip":
     return source
 
 
+class _Classified:
+    """Class labels from class folders: the first part of an image's path is its class."""
+
+    name: str
+    names: list[str]
+
+    @cached_property
+    def classes(self) -> tuple[str, ...]:
+        """The folders' names, sorted. UserError where there are not two with images in each."""
+        loose = [name for name in self.names if "/" not in name]
+        if loose:
+            raise UserError(
+                f"{self.name} has images beside its class folders ({loose[0]}): class labels need "
+                "one folder for each class, and every image in one"
+            )
+        found = sorted({name.split("/")[0] for name in self.names})
+        if empty := sorted(set(self._folders()) - set(found)):
+            raise UserError(f"the class folder {empty[0]} of {self.name} holds no image; remove it")
+        if len(found) < 2:
+            raise UserError(
+                f"{self.name} has one class folder, {found[0]}: labels need two or more"
+            )
+        return tuple(map(one_line, found))
+
+    @cached_property
+    def labels(self) -> list[int]:
+        folders = [name.split("/")[0] for name in self.names]
+        number = {folder: i for i, folder in enumerate(sorted(set(folders)))}
+        return [number[folder] for folder in folders]
+
+
 def _opened(content: bytes) -> Image.Image:
     """An image, not yet decoded; its first bytes decide the format."""
     if not content:
@@ -51,7 +83,7 @@ def _formats() -> tuple[str, ...]:
     return tuple(sorted(_FORMATS & set(Image.OPEN)))
 
 
-class Folder:
+class Folder(_Classified):
     """The images in a folder at any depth; hidden files and folders are left out."""
 
     def __init__(self, path: Path):
@@ -71,8 +103,11 @@ class Folder:
     def image(self, index: int) -> Image.Image:
         return _opened((self._path / self.names[index]).read_bytes())
 
+    def _folders(self) -> list[str]:
+        return [e.name for e in os.scandir(self._path) if e.is_dir() and not _hidden(e.name)]
 
-class Zip:
+
+class Zip(_Classified):
     """The images in a zip file, read in memory: nothing is unpacked, names in it are no paths."""
 
     def __init__(self, path: Path):
@@ -99,6 +134,10 @@ class Zip:
     def image(self, index: int) -> Image.Image:
         return _opened(self._archive.read(self._entries[index]))
 
+    def _folders(self) -> list[str]:
+        entries = (e.filename for e in self._archive.infolist() if "/" in e.filename)
+        return [folder for e in entries if not _hidden(folder := e.split("/")[0])]
+
 
 class _Published:
     """A data set as torchvision keeps it; not touched before it is asked for."""
@@ -114,21 +153,26 @@ class Cifar10(_Published):
     """CIFAR-10, `train` or `test`."""
 
     name = "cifar10"
+    classes = tuple("airplane automobile bird cat deer dog frog horse ship truck".split())
 
     @cached_property
-    def _pixels(self):
+    def _found(self):
         from torchvision.datasets import CIFAR10
 
         how = f"unpack {CIFAR10.url} there"
         train = self._part == "train"
-        return _torchvision("CIFAR-10", how, CIFAR10, self._root, self._download, train=train).data
+        return _torchvision("CIFAR-10", how, CIFAR10, self._root, self._download, train=train)
 
     @cached_property
     def names(self) -> list[str]:
-        return [f"{self._part}/{i:05d}" for i in range(len(self._pixels))]
+        return [f"{self._part}/{i:05d}" for i in range(len(self._found.data))]
+
+    @property
+    def labels(self) -> list[int]:
+        return self._found.targets
 
     def image(self, index: int) -> Image.Image:
-        return Image.fromarray(self._pixels[index])
+        return Image.fromarray(self._found.data[index])
 
 
 class CelebA(_Published):

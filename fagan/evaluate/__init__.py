@@ -9,12 +9,14 @@
 | `*_extrapolated` | a Fréchet distance at infinitely many generated images |
 | `precision_*`, `recall_*`, `density_*`, `coverage_*` | fidelity and diversity apart |
 | `memorisation_*`, `near_copies_*` | nearer to training images than unseen real images are |
+| `by_class` | the Fréchet distance of each class, and whether its images are taken for it |
 | `inception_score` | of Inception's logits; it knows no reference |
 
 `scorecard` gives all of them. Every Fréchet distance falls like 1/n, by an amount that depends on
 the model: read it beside its n_fake, n_real, split and floor (real images against real images).
 """  # noqa: E501  (a table's row is one line)
 
+from fagan.evaluate.classes import by_class
 from fagan.evaluate.distances import (
     NotFinite,
     Statistics,
@@ -49,6 +51,7 @@ __all__ = [
     "NotFinite",
     "Reference",
     "Statistics",
+    "by_class",
     "choose",
     "coherence",
     "enough_images",

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
+from fagan.conditioning import labelled
 from fagan.data import to_uint8
 from fagan.evaluate.distances import NotFinite
 
@@ -40,6 +41,7 @@ def sample(
     batch: int = 64,
     device: str = "cpu",
     train_mode: bool = False,
+    labels: Tensor | None = None,
 ) -> Tensor:
     """n images of a generator as uint8 (n, 3, R, R), on the CPU.
 
@@ -47,11 +49,12 @@ def sample(
     lies outside is clamped. Image i depends on (seed, i) alone, neither on n nor on the batch, up
     to float rounding (seldom one grey level). Training does not notice: the latents come from a
     generator of their own, and modes and buffers are put back. In train_mode batch norm takes its
-    statistics from the batch, so that an image depends on its neighbours.
+    statistics from the batch, so that an image depends on its neighbours. labels: int64 (n,), the
+    classes to draw, where the generator knows classes (else those of `conditioning.labelled`).
 
     Raises NotFinite (a ValueError) where the generator returns NaN or infinity.
     """
-    latents = draw_latents(n, latent_size, seed)
+    latents = labelled(generator, draw_latents(n, latent_size, seed), labels)
     images = []
     # cached: spectral norm divides its weights once, not once a batch
     with torch.no_grad(), evaluating(generator, train_mode), parametrize.cached():

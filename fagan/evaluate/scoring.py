@@ -39,6 +39,8 @@ class Reference:
     extractor: str
     input_size: int
     weights_sha256: str
+    classes: tuple[str, ...] = ()
+    labels: Tensor | None = field(default=None, repr=False)  # int64 (n_real,)
 
     @cached_property
     def statistics(self) -> Statistics:
@@ -101,6 +103,8 @@ def reference(image_set: ImageSet, n_real: int, extractor: Extractor) -> Referen
         extractor=extractor.name,
         input_size=extractor.input_size,
         weights_sha256=extractor.weights_sha256,
+        classes=image_set.classes,
+        labels=None if image_set.labels is None else image_set.labels[indices],
     )
 
 

@@ -14,12 +14,19 @@ share no image. Another CPU type may differ by one grey level.
 torch.Size([4, 3, 32, 32])
 """
 
-from fagan.faces.attributes import MISMATCHES, REFERENCE_SEED, TRAIN_SEED, attributes
+from fagan.faces.attributes import (
+    MISMATCHES,
+    OPTIONS,
+    REFERENCE_SEED,
+    TRAIN_SEED,
+    attributes,
+)
 from fagan.faces.probes import TIES, probes
 from fagan.faces.render import VERSION, render
 
 __all__ = [
     "MISMATCHES",
+    "OPTIONS",
     "REFERENCE_SEED",
     "TIES",
     "TRAIN_SEED",

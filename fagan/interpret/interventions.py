@@ -14,6 +14,7 @@ from functools import partial
 import torch
 from torch import Tensor, nn
 
+from fagan.conditioning import labelled
 from fagan.errors import UserError, unknown
 from fagan.evaluate import NotFinite, evaluating, sample
 from fagan.evaluate.sampling import draw_latents
@@ -94,7 +95,7 @@ def interventions(
     intervention upstream no longer fits. Either way a large change says that the layer is used, not
     that a network trained without it would be as much worse.
     """
-    others = draw_latents(n, latent_size, seed + 1).to(device)
+    others = labelled(generator, draw_latents(n, latent_size, seed + 1)).to(device)
 
     def scored() -> dict[str, float]:
         try:

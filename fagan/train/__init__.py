@@ -12,4 +12,12 @@ from fagan.train.checkpoint import load_generator, load_weights, restore, save, 
 from fagan.train.instruments import Instruments
 from fagan.train.loop import train
 from fagan.train.scorer import EVALUATION_SEED, drawn, save_grid
-from fagan.train.steps import State, d_step, g_step, start, step_once, update_average
+from fagan.train.steps import (
+    State,
+    d_step,
+    g_step,
+    set_frequencies,
+    start,
+    step_once,
+    update_average,
+)

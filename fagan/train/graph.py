@@ -29,11 +29,12 @@ class Replayed:
     """`function(*tensors)`, called as it is three times, from then on replayed as a CUDA graph.
 
     tensors: images (n_dis, B, 3, R, R) and, with classes, labels (n_dis, B, classes), copied to
-    where the graph reads them; every call has the shapes of the first. `generator` is registered with the graph: each replay draws on. The first three calls
-    are steps of the run like all others, and capturing computes nothing, so that warming up changes
-    no weight, no buffer of batch norm or spectral norm and no optimizer that would have to be put
-    back. What the function changes stays where it is in memory from the first call on: a checkpoint
-    is loaded before. Where the capture fails `say` gets a line, and the calls stay as they are.
+    where the graph reads them; every call has the shapes of the first. `generator` is registered
+    with the graph: each replay draws on. The first three calls are steps of the run like all
+    others, and capturing computes nothing, so that warming up changes no weight, no buffer of batch
+    norm or spectral norm and no optimizer that would have to be put back. What the function changes
+    stays where it is in memory from the first call on: a checkpoint is loaded before. Where the
+    capture fails `say` gets a line, and the calls stay as they are.
 
     Source: PyTorch's CUDA semantics, whole-network capture; warm-up and capture share one side
     stream, as in torch.cuda.make_graphed_callables.

@@ -4,6 +4,7 @@ import torch
 from torch import Tensor, nn
 
 from fagan import data, interpret
+from fagan.conditioning import labelled
 from fagan.evaluate.sampling import draw_latents
 from fagan.train.arithmetic import precision
 from fagan.train.scorer import EVALUATION_SEED
@@ -20,6 +21,7 @@ class Instruments:
     def __init__(self, state: State, batches: data.Batches):
         self.state = state
         latents = draw_latents(BATCH, state.config.latent_size, EVALUATION_SEED)
+        latents = labelled(state.average, latents)
         # the first images of the set, the same in every run of an ablation
         images = data.to_unit(batches.images[:BATCH])
         self.inputs = {"generator": latents.to(state.device), "discriminator": images}

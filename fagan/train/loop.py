@@ -26,7 +26,7 @@ from fagan.train.checkpoint import restore, save, save_weights
 from fagan.train.instruments import Instruments
 from fagan.train.launch import launch
 from fagan.train.scorer import Scorer
-from fagan.train.steps import LOGGED, State, start, step_once
+from fagan.train.steps import LOGGED, State, set_frequencies, start, step_once
 
 ORPHAN = 30.0  # seconds in which the kernel of a runner that was killed has ended too
 
@@ -108,6 +108,8 @@ def _train(config: RunConfig, device: torch.device, record: RunRecord, say) -> N
         evaluate.enough_images(images, data.load(config, "reference"))
         scorer = Scorer(config, device) if first else None
         state = start(config, device, say)
+        if config.classes:
+            set_frequencies(state, images.labels)
         resumed = processes.in_turn(restore, state, record.checkpoints, say)
         if first:
             made_with = _environment(config, device, images, scorer) | {"fp32_matmul": matmul}
@@ -115,13 +117,20 @@ def _train(config: RunConfig, device: torch.device, record: RunRecord, say) -> N
         if resumed:
             say(f"continuing at step {state.step}")
         batches = data.Batches(
-            images.images, config.batch_size, config.seed, flip=config.flip, device=str(device)
+            images.images,
+            config.batch_size,
+            config.seed,
+            flip=config.flip,
+            device=str(device),
+            labels=images.labels,
+            classes=config.classes,
         )
         try:
             instruments = Instruments(state, batches)
             metrics = _loop(state, batches, record, scorer, instruments, say)
             if first:
                 record.interventions(scorer.intervene(state))
+                record.classes(scorer.by_class(state))
                 save_weights(state.average, record.weights)
                 save_weights(state.discriminator, record.discriminator)
         except (Diverged, evaluate.NotFinite) as error:
@@ -216,6 +225,7 @@ def _environment(
         "data_checksum": images.checksum,
         "n_train": len(images.images),
         "broken_images": len(images.broken),
+        **({"classes": list(images.classes)} if images.classes else {}),
         "reference_split": scorer.real.split,
         "reference_checksum": scorer.real.checksum,
     }

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from fagan import data, evaluate, interpret
+from fagan.conditioning import spread_classes
 from fagan.config import RunConfig
 from fagan.errors import UserError
 from fagan.files import replacing
@@ -35,7 +36,8 @@ class Scorer:
         """Write the sample grid of this step and return the scores for history.csv."""
         config = self.config
         images, features = self._draw(state)
-        save_grid(images[:GRID], record.samples / f"step_{state.step:07d}.png")
+        shown = self._rows_of_classes(state) if config.classes else images[:GRID]
+        save_grid(shown, record.samples / f"step_{state.step:07d}.png")
         scores = self._score(images[: config.n_track], features[: config.n_track])
         say(
             f"step {state.step}/{config.steps}  fd_lite0 {scores['fd_lite0']:.1f}  "
@@ -54,6 +56,20 @@ class Scorer:
             scores |= {k: v for k, v in inception.items() if k.startswith(("fid", "kid"))}
             scores["inception_sha256"] = inception["weights_sha256"]
         return scores
+
+    def by_class(self, state: State) -> list[dict]:
+        """Rows of classes.csv, of the images of the final scores; none without class labels."""
+        if not self.config.classes:
+            return []
+        _, features = self._draw(state)
+        features = features[: self.config.n_fake]
+        labels = spread_classes(len(features), state.average.frequencies.cpu())
+        return evaluate.by_class(features, labels, self.reference)
+
+    def _rows_of_classes(self, state: State) -> Tensor:
+        """A grid of the usual latents with one class a row, from the first again after the last."""
+        labels = torch.arange(GRID) // 8 % self.config.classes
+        return self._sampled(state, GRID, labels)
 
     def intervene(self, state: State) -> list[dict]:
         """The scores with gates set by hand, at n_intervene images: rows of interventions.csv and,
@@ -90,13 +106,21 @@ class Scorer:
             config = self.config
             last = state.step == config.steps
             n = max(GRID, config.n_track, config.n_fake if last else 0)
-            with precision(config, torch.device(self.device)):
-                images = evaluate.sample(
-                    state.average, n, config.latent_size, EVALUATION_SEED, device=self.device
-                )
+            images = self._sampled(state, n)
             features = self.extractor(images)
             self._drawn = state.step, images, features
         return images, features
+
+    def _sampled(self, state: State, n: int, labels: Tensor | None = None) -> Tensor:
+        with precision(self.config, torch.device(self.device)):
+            return evaluate.sample(
+                state.average,
+                n,
+                self.config.latent_size,
+                EVALUATION_SEED,
+                device=self.device,
+                labels=labels,
+            )
 
     def _score(self, images: Tensor, features: Tensor) -> dict[str, Any]:
         scores = evaluate.score(
@@ -107,19 +131,32 @@ class Scorer:
         return scores
 
 
-def drawn(config: RunConfig, weights: Path, n: int = 0, seed: int = EVALUATION_SEED) -> Tensor:
+def drawn(
+    config: RunConfig,
+    weights: Path,
+    n: int = 0,
+    seed: int = EVALUATION_SEED,
+    class_: int | None = None,
+) -> Tensor:
     """n images (0: the run's n_fake) of a finished run's generator: uint8 (n, 3, R, R).
 
+    class_: the number of the one class to draw, where the run has classes.
     Drawn as the training draws what it scores: rounding alone would make another number. Raises
-    UserError where there are no weights.
+    UserError where there are no weights, and where there is no such class.
     """
+    if class_ is not None and not 0 <= class_ < config.classes:
+        raise UserError(
+            f"{config.run_id} has no class {class_}: it knows {config.classes or 'no'} classes"
+        )
     if not weights.exists():
         raise UserError(f"{config.run_id} has no weights: {weights} is written when a run is done")
     device = pick_device(config)
     generator = load_generator(config, weights).to(device, memory_format=layout(config))
+    n = n or config.n_fake
+    labels = None if class_ is None else torch.full((n,), class_)
     with threads(config.threads), fast_matmul(config, device), precision(config, device):
         return evaluate.sample(
-            generator, n or config.n_fake, config.latent_size, seed, device=str(device)
+            generator, n, config.latent_size, seed, device=str(device), labels=labels
         )
 
 

@@ -89,6 +89,13 @@ def start(config: RunConfig, device: torch.device, say=print) -> State:
     return state
 
 
+def set_frequencies(state: State, labels: Tensor) -> None:
+    """Both generators draw classes as often as the training images, int64 (N,), have them."""
+    for network in (state.generator, state.average):
+        counts = torch.bincount(labels, minlength=state.config.classes)
+        network.frequencies.copy_(counts / len(labels))
+
+
 def d_step(state: State, real: Tensor, labels: Tensor | None = None) -> tuple[Tensor, ...]:
     """One update of the discriminator; returns (loss, mean real logit, mean fake logit).
 
