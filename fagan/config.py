@@ -48,7 +48,7 @@ class RunConfig:
     alpha: str = _f("learned", "the gates", choices=("learned", "frozen", "channel"))
     merge: str = _f("alpha", "how the two paths join", choices=("alpha", "concat"))
     heads: int = _f(1, "attention heads")
-    self_attention: str = _f("package", "variant of +A, except after B", choices=("package", "google"))
+    self_attention: str = _f("package", "variant of +A (not B+A)", choices=("package", "google"))
     attention_spectral_norm: bool = _f(False, "spectral norm on query, key and value too")
     batch_norm_discriminator: bool = _f(
         True, "batch norm in the discriminator's inner F layers, as released"
