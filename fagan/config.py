@@ -42,13 +42,13 @@ class RunConfig:
     resolution: int = _f(64, "pixels a side")
     width: float = _f(1.0, "channel multiplier")
     latent_size: int = _f(128, "components of z")
-    kernel_size: int = _f(4, "kernel of F, RC and RF stages, 1 to 7")
+    kernel_size: int = _f(4, "kernel of the full attention layers, and of RC and RF stages, 1 to 7")
     squeeze: int = _f(8, "query and key have channels // squeeze")
     alpha_init: float = _f(0.0, "value of every gate before step 0")
     alpha: str = _f("learned", "the gates", choices=("learned", "frozen", "channel"))
     merge: str = _f("alpha", "how the two paths join", choices=("alpha", "concat"))
     heads: int = _f(1, "attention heads")
-    self_attention: str = _f("package", "variant of +A (not B+A)", choices=("package", "google"))
+    self_attention: str = _f("package", "variant of +A", choices=("package", "google"))
     attention_spectral_norm: bool = _f(False, "spectral norm on query, key and value too")
     batch_norm_discriminator: bool = _f(
         True, "batch norm in the discriminator's inner F layers, as released"
