@@ -12,6 +12,8 @@ from fagan.errors import UserError, nearest
 # generator's last layer a full attention layer too. RC and RF resize by 2 and keep the size in the
 # layer itself, k x k at stride 1: nearest neighbours before it in the generator, means of 2 x 2
 # after it in the discriminator. At stride 2 a kernel of 1 or 2 leaves holes or seams in the image.
+# B and BF are residual blocks that double or halve, without or with full attention inside
+# (fagan.resnet); a network is made of them alone.
 ARCHITECTURES: dict[str, dict[int, str]] = {
     # no attention: the floor
     "dcgan": {
@@ -43,11 +45,33 @@ ARCHITECTURES: dict[str, dict[int, str]] = {
         4: "F F F F, output F | F F F F",
         5: "F F F F F, output F | F F F F F",
     },
+    # SAGAN's residual networks without attention
+    "resnet": {
+        3: "B B B | B B B",
+        4: "B B B B | B B B B",
+        5: "B B B B B | B B B B B",
+    },
+    # SAGAN as published (arXiv 1805.08318; google/self-attention-gan), its attention Google's
+    "sagan-resnet": {
+        3: "B B+A B | B+A B B",
+        4: "B B B+A B | B+A B B B",
+        5: "B B B+A B B | B B+A B B B",
+    },
+    # full attention for the block's convolution at the same place, on a map of the same size
+    "fagan-resnet": {
+        3: "B BF B | B BF B",
+        4: "B B BF B | B BF B B",
+        5: "B B BF B B | B B BF B B",
+    },
 }
-# Parameter-matched controls: the same stages, widened until G and D each hold as many parameters
-# as `fagan` of the same resolution and width.
-MATCHED = {"dcgan-wide": "dcgan", "sagan-wide": "sagan"}
-STAGES = ("C", "F", "RC", "RF", "C+A", "F+A", "RC+A", "RF+A")
+# Parameter-matched controls, (stages, target): those stages, widened until G and D each hold as
+# many parameters as the target of the same resolution and width.
+MATCHED = {
+    "dcgan-wide": ("dcgan", "fagan"),
+    "sagan-wide": ("sagan", "fagan"),
+    "resnet-wide": ("resnet", "fagan-resnet"),
+}
+STAGES = ("C", "F", "RC", "RF", "C+A", "F+A", "RC+A", "RF+A", "B", "BF", "B+A", "BF+A")
 RESOLUTIONS = {32: 3, 64: 4, 128: 5}
 
 
@@ -58,6 +82,10 @@ class Stages:
     generator: tuple[str, ...]
     discriminator: tuple[str, ...]
     output: str = "C"
+
+    @property
+    def residual(self) -> bool:
+        return self.generator[0].startswith("B")
 
     def __str__(self) -> str:
         output = "" if self.output == "C" else f", output {self.output}"
@@ -90,13 +118,16 @@ def parse_stages(text: str) -> Stages:
         )
     if generator[0].startswith("R"):
         raise UserError(f"the first stage of {text!r} makes 4x4 of a latent: C or F, not R")
+    blocks = {letter.startswith("B") for letter in (*generator, *discriminator)}
+    if len(blocks) > 1 or (blocks == {True} and output == "F"):
+        raise UserError(f"residual stages (B, BF) in {text!r} go with no others, nor with output F")
     return Stages(generator, discriminator, output)
 
 
 @cache  # of every run of a plan, again and again
 def stages_of(architecture: str, resolution: int) -> Stages:
     """The stages of a named architecture or of a user's own stage string at a resolution."""
-    base = MATCHED.get(architecture, architecture)
+    base, _ = MATCHED.get(architecture, (architecture, None))
     if base in ARCHITECTURES:
         if resolution not in RESOLUTIONS:
             raise UserError(

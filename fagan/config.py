@@ -23,6 +23,8 @@ LOSSES = (
 DATA = ("faces", "ties", "folder", "cifar10", "celeba")
 PROCEDURAL = ("faces", "ties")  # drawn by this package, with ties that a score can read
 LABELLED = ("faces", "folder", "cifar10")  # a face's class is the kind of its headgear
+# what a network of residual blocks has only one way, or not at all
+_NOT_RESIDUAL = "kernel_size batch_norm_discriminator batch_norm_convolutions released".split()
 MOST = 2**62  # no number is larger: beyond it seeds and steps overflow
 
 
@@ -146,8 +148,13 @@ class RunConfig:
             raise UserError("batch_size=1 leaves batch norm nothing to average; give at least 2")
         folder_name("arm", self.arm)
         self._check_labels()
+        for name in _NOT_RESIDUAL if stages.residual else ():
+            if getattr(self, name) != DEFAULTS[name]:
+                value = shown(getattr(self, name))
+                raise UserError(f"{name}={value} is no option of residual networks (B and BF)")
         if self.architecture in MATCHED:
-            replace(self, architecture="fagan")._check()  # it is measured against that network
+            _, target = MATCHED[self.architecture]
+            replace(self, architecture=target)._check()  # it is measured against that network
         for letters, channels in self._attending(stages):
             if self.squeeze > channels:
                 raise UserError(
@@ -185,15 +192,19 @@ class RunConfig:
 
     def channels(self, width: float | None = None) -> tuple[int, ...]:
         """The generator's channels from the latent outward; the discriminator's are the reverse."""
-        n = len(stages_of(self.architecture, self.resolution).generator)
-        return tuple(max(1, round((512 >> i) * (width or self.width))) for i in range(n))
+        stages = stages_of(self.architecture, self.resolution)
+        n = len(stages.generator)
+        widest = 32 << n if stages.residual else 512  # residual: as published, 64 at the image
+        return tuple(max(1, round((widest >> i) * (width or self.width))) for i in range(n))
 
     def _attending(self, stages: Stages):
         """(letters, channels from which query and key are made) of every attention layer."""
         g = self.channels()
         d = g[::-1]
+        # a generator's block attends behind its first convolution
+        into = g if stages.residual else (self.latent_size, *g[:-1])
         for letters, before, after in (
-            *zip(stages.generator, (self.latent_size, *g[:-1]), g, strict=True),
+            *zip(stages.generator, into, g, strict=True),
             # the image-side F is always possible: as released, it has squeeze 1 and one head
             *zip(stages.discriminator, (None, *d[:-1]), d, strict=True),
         ):

@@ -19,7 +19,7 @@ ROOT = Path(__file__).resolve().parents[1]
 # what comes before the analysis in the import order (tests/test_structure.py)
 DECIDING = (
     "errors files locks architectures config environment faces ties data attention spectral_norm "
-    "conditioning layers models losses released records ablations evaluate interpret train"
+    "layers conditioning resnet models losses released records ablations evaluate interpret train"
 ).split()
 # 2 added the instruments: columns and files that a reader finds empty in records of schema 1
 SCHEMA, READS = 2, (1, 2)

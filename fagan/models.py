@@ -12,7 +12,8 @@ from functools import cache, partial
 import torch
 from torch import Tensor, nn
 
-from fagan.architectures import MATCHED, stages_of
+from fagan import resnet
+from fagan.architectures import MATCHED, Stages, stages_of
 from fagan.conditioning import ConditionalBatchNorm2d, beside, set_labels
 from fagan.config import RunConfig
 from fagan.errors import UserError
@@ -34,11 +35,27 @@ class Generator(nn.Module):
         stages = stages_of(config.architecture, config.resolution)
         channels = config.channels(width or widths(config)[0])
         classes = config.classes if config.conditioning == "projection" else 0
+        concat = config.conditioning == "concat"
+        inputs = config.latent_size + (config.classes if concat else 0)
+        if stages.residual:
+            parts = _Parts(config, classes=classes)
+            layers, output = resnet.generator_layers(stages.generator, channels, inputs, parts)
+        else:
+            layers, output = self._layers(config, stages, channels, inputs, classes)
+        self.latent_size = config.latent_size
+        self.conditioning = config.conditioning
+        self.stages = nn.Sequential(*layers)
+        self.output = output
+        if config.classes:
+            self.register_buffer("frequencies", torch.full((config.classes,), 1 / config.classes))
+
+    @staticmethod
+    def _layers(
+        config: RunConfig, stages: Stages, channels: tuple[int, ...], inputs: int, classes: int
+    ) -> tuple[list[nn.Module], nn.Module]:
         strided = _Parts(config, transposed=True, classes=classes)
         sized = _Parts(config, resized=True, classes=classes)
-        concat = config.conditioning == "concat"
         layers, size = [], 4
-        inputs = config.latent_size + (config.classes if concat else 0)
         for i, (letters, outputs) in enumerate(zip(stages.generator, channels, strict=True)):
             geometry = (4, 1, 0, 0) if i == 0 else None  # 1x1 -> 4x4, then doubling
             parts = sized if letters.startswith("R") else strided
@@ -56,12 +73,7 @@ class Generator(nn.Module):
             output = strided.full(inputs, 3, size, None, None, norm=False, plain=True)
         else:
             output = nn.ConvTranspose2d(inputs, 3, 4, 2, 1)
-        self.latent_size = config.latent_size
-        self.conditioning = config.conditioning
-        self.stages = nn.Sequential(*layers)
-        self.output = output
-        if config.classes:
-            self.register_buffer("frequencies", torch.full((config.classes,), 1 / config.classes))
+        return layers, output
 
     def forward(self, z: Tensor) -> Tensor:
         if self.conditioning == "projection":
@@ -81,6 +93,26 @@ class Discriminator(nn.Module):
         super().__init__()
         stages = stages_of(config.architecture, config.resolution)
         channels = config.channels(width or widths(config)[1])[::-1]
+        residual = stages.residual
+        self.conditioning, self.classes = config.conditioning, config.classes
+        self.stages = nn.Sequential(
+            *resnet.discriminator_layers(
+                stages.discriminator, channels, config.resolution, _Parts(config)
+            )
+            if residual
+            else self._layers(config, stages, channels)
+        )
+        inputs = channels[-1]
+        self.output = resnet.logit(inputs) if residual else nn.Conv2d(inputs, 1, 4)
+        if config.conditioning == "concat":
+            # one linear layer would add a number a class, whatever the image: no class would count
+            joined = spectral_norm(nn.Conv2d(inputs + config.classes, inputs, 1), config.released)
+            self.output = nn.Sequential(joined, nn.LeakyReLU(0.1), self.output)
+        if config.conditioning == "projection":
+            self.embedding = spectral_norm(nn.Linear(config.classes, inputs, bias=False))
+
+    @staticmethod
+    def _layers(config: RunConfig, stages: Stages, channels: tuple[int, ...]) -> list[nn.Module]:
         strided, sized = _Parts(config), _Parts(config, resized=True)
         layers, inputs, size = [], 3, config.resolution // 2
         for i, (letters, outputs) in enumerate(zip(stages.discriminator, channels, strict=True)):
@@ -100,15 +132,7 @@ class Discriminator(nn.Module):
             if letters.endswith("+A"):
                 layers.append(parts.self_attention(outputs, size))
             inputs, size = outputs, size // 2
-        self.conditioning, self.classes = config.conditioning, config.classes
-        self.stages = nn.Sequential(*layers)
-        self.output = nn.Conv2d(inputs, 1, 4)
-        if config.conditioning == "concat":
-            # one linear layer would add a number a class, whatever the image: no class would count
-            joined = spectral_norm(nn.Conv2d(inputs + config.classes, inputs, 1), config.released)
-            self.output = nn.Sequential(joined, nn.LeakyReLU(0.1), self.output)
-        if config.conditioning == "projection":
-            self.embedding = spectral_norm(nn.Linear(config.classes, inputs, bias=False))
+        return layers
 
     def forward(self, x: Tensor, labels: Tensor | None = None) -> Tensor:
         features = self.stages(x)  # (B, C, 4, 4)
@@ -176,11 +200,11 @@ class _Parts:
         layer.label = f"full {size}x{size}"
         return layer
 
-    def self_attention(self, channels, size) -> SelfAttention2d:
+    def self_attention(self, channels, size, variant: str | None = None) -> SelfAttention2d:
         layer = SelfAttention2d(
             channels,
             squeeze=self.config.squeeze,
-            variant=self.config.self_attention,
+            variant=variant or self.config.self_attention,
             heads=self.config.heads,
             **self.gate,
         )
@@ -229,8 +253,7 @@ def widths(config: RunConfig) -> tuple[float, float]:
     if config.architecture not in MATCHED:
         return config.width, config.width
     return _matched_widths(
-        replace(config, architecture=MATCHED[config.architecture]),
-        replace(config, architecture="fagan"),
+        *(replace(config, architecture=name) for name in MATCHED[config.architecture])
     )
 
 

@@ -101,9 +101,9 @@ def _pairs(network: nn.Module) -> dict[str, str]:
     Raises UserError for a network that the package does not have.
     """
     index, pairs = 0, {}
+    if any(isinstance(layer, RESIZING) for layer in network.modules()):
+        raise UserError("not a network of the package's: it has no stage that resizes")
     for name, layer in network.stages.named_children():
-        if isinstance(layer, RESIZING):
-            raise UserError("not a network of the package's: it has no stage that resizes")
         ours, theirs = f"stages.{name}", f"model.{index}"
         if isinstance(layer, Gated):
             pairs |= _attention(layer, ours, theirs)
@@ -192,7 +192,7 @@ def networks(config: RunConfig) -> tuple[nn.Module, nn.Module]:
     if Networks is None:
         raise UserError("the released code is a package: pip install attn-gan-pytorch==1.2.3")
     stages = stages_of(config.architecture, config.resolution)
-    if any(letters.startswith("R") for letters in (*stages.generator, *stages.discriminator)):
+    if any(letters[0] in "RB" for letters in (*stages.generator, *stages.discriminator)):
         raise UserError(f"{config.architecture!r}: the released code has no stage that resizes")
     if config.batch_norm_convolutions:
         raise UserError("batch_norm_convolutions=true: the released code has none there")

@@ -165,6 +165,11 @@ MUTANTS = {
         ("path.suffix.lower() in SUFFIXES", "path.suffix in SUFFIXES"),
         ("if place not in seen and", "if"),
     ],
+    ("resnet", "resnet"): [
+        ("nn.ReLU() if i else nn.Identity()", "nn.ReLU()"),
+        ("x.sum((2, 3), keepdim=True)", "x.mean((2, 3), keepdim=True)"),
+        ("nn.Sequential(*branch), nn.Identity()", "nn.Sequential(*branch[1:]), nn.Identity()"),
+    ],
     ("interpret/interventions", "interpret"): [
         ("1 - layer.alpha.detach()", "layer.alpha.detach()"),
         ('scores["fd"] - trained["fd"]', 'trained["fd"] - scores["fd"]'),

@@ -10,8 +10,9 @@ from fagan.environment import DECIDING
 FAGAN = Path(__file__).parents[1] / "fagan"
 ORDER = (
     "errors files locks architectures config environment faces ties data attention spectral_norm "
-    "conditioning layers models losses released records ablations evaluate interpret train author "
-    "statistics plots studies devices runner gpu_check pages workflow status measure cli __main__"
+    "layers conditioning resnet models losses released records ablations evaluate interpret train "
+    "author statistics plots studies devices runner gpu_check pages workflow status measure cli "
+    "__main__"
 ).split()
 READS_RECORDS_ONLY = {"statistics", "plots"}
 ALLOWED_THERE = {"errors", "files", "config", "records", *READS_RECORDS_ONLY}

@@ -166,7 +166,7 @@ def _step(architecture, device, dtype, exact, precision="fp32") -> list[Tensor]:
         # gradients that are nothing but rounding
         optimizer.param_groups[0]["eps"] = 1e-2
     draws = torch.Generator().manual_seed(0)
-    state.draw = lambda: torch.randn(4, 32, generator=draws).to(device, dtype)
+    state.draw = lambda _: torch.randn(4, 32, generator=draws).to(device, dtype)
     real = (torch.rand(4, 3, 64, 64, generator=draws) * 2 - 1).to(device, dtype)
     loss_d, *_ = train.d_step(state, real)
     loss_g = train.g_step(state, real)

@@ -20,6 +20,7 @@ from fagan.evaluate import evaluating
 from fagan.interpret.recording import gated_layers
 from fagan.layers import FullAttention2d, Gated
 from fagan.models import RESIZING
+from fagan.resnet import ResidualBlock
 
 # A pixel belongs to the field where it has more than 1 - 95.45 % (two sigma of a Gaussian) of the
 # strongest pixel's influence (Luo et al., section 3).
@@ -109,7 +110,8 @@ def stages(network: nn.Module, inputs: Tensor) -> list[tuple[str, str, int]]:
     """(name to ask for it by, label, cells a side) of every stage of a generator or discriminator
     and of its output, in the order of the forward pass.
 
-    The label of an output that is no attention layer is "".
+    The label of an output that is no attention layer is ""; a residual block's is that of the
+    attention inside, if there is any.
     """
     gates = {layer: label for label, layer in gated_layers(network).items()}
     names = {
@@ -122,8 +124,11 @@ def stages(network: nn.Module, inputs: Tensor) -> list[tuple[str, str, int]]:
 
     def seen(module, _, output):
         cells = output.shape[-1]
-        plain = "" if module is network.output else f"conv {cells}x{cells}"
-        found.append((gates.get(module, names[module]), gates.get(module, plain), cells))
+        inner = list(module.modules())
+        kind = "block" if any(isinstance(part, ResidualBlock) for part in inner) else "conv"
+        plain = "" if module is network.output else f"{kind} {cells}x{cells}"
+        label = next((gates[part] for part in inner if part in gates), plain)
+        found.append((gates.get(module, names[module]), label, cells))
 
     handles = [module.register_forward_hook(seen) for module in names]
     try:
