@@ -55,7 +55,7 @@ def test_the_fast_paths_take_the_step_of_the_plain_ones(self_attention, loss, mo
         monkeypatch.setitem(attention.WAYS, way, counted)
 
     z = torch.randn(4, 16, generator=torch.Generator().manual_seed(5)).double()
-    monkeypatch.setattr(train.State, "draw", lambda state: z)
+    monkeypatch.setattr(train.State, "draw", lambda *_: z)
     results = []
     for exact in (True, False):
         state = train.start(config(exact=exact, loss=loss, self_attention=self_attention), CPU)

@@ -55,6 +55,17 @@ def sample(
     Raises NotFinite (a ValueError) where the generator returns NaN or infinity.
     """
     latents = labelled(generator, draw_latents(n, latent_size, seed), labels)
+    return drawn_from(generator, latents, batch, device, train_mode)
+
+
+def drawn_from(
+    generator: nn.Module,
+    latents: Tensor,
+    batch: int = 64,
+    device: str = "cpu",
+    train_mode: bool = False,
+) -> Tensor:
+    """The images of given latents, uint8 (n, 3, R, R); otherwise as `sample`."""
     images = []
     # cached: spectral norm divides its weights once, not once a batch
     with torch.no_grad(), evaluating(generator, train_mode), parametrize.cached():

@@ -7,9 +7,10 @@ import torch
 from torch import Tensor
 
 from fagan import data, evaluate, interpret
-from fagan.conditioning import spread_classes
+from fagan.conditioning import labelled, spread_classes
 from fagan.config import RunConfig
 from fagan.errors import UserError
+from fagan.evaluate.sampling import draw_latents, drawn_from
 from fagan.files import replacing
 from fagan.records import RunRecord
 from fagan.train.arithmetic import fast_matmul, layout, pick_device, precision, threads
@@ -67,9 +68,13 @@ class Scorer:
         return evaluate.by_class(features, labels, self.reference)
 
     def _rows_of_classes(self, state: State) -> Tensor:
-        """A grid of the usual latents with one class a row, from the first again after the last."""
-        labels = torch.arange(GRID) // 8 % self.config.classes
-        return self._sampled(state, GRID, labels)
+        """A grid with one class a row, 8 latents for all classes and then 8 others."""
+        row = torch.arange(GRID) // 8
+        latents = draw_latents(GRID, self.config.latent_size, EVALUATION_SEED)
+        latents = latents[row // self.config.classes * 8 + torch.arange(GRID) % 8]
+        latents = labelled(state.average, latents, row % self.config.classes)
+        with precision(self.config, torch.device(self.device)):
+            return drawn_from(state.average, latents, device=self.device)
 
     def intervene(self, state: State) -> list[dict]:
         """The scores with gates set by hand, at n_intervene images: rows of interventions.csv and,
@@ -106,21 +111,13 @@ class Scorer:
             config = self.config
             last = state.step == config.steps
             n = max(GRID, config.n_track, config.n_fake if last else 0)
-            images = self._sampled(state, n)
+            with precision(config, torch.device(self.device)):
+                images = evaluate.sample(
+                    state.average, n, config.latent_size, EVALUATION_SEED, device=self.device
+                )
             features = self.extractor(images)
             self._drawn = state.step, images, features
         return images, features
-
-    def _sampled(self, state: State, n: int, labels: Tensor | None = None) -> Tensor:
-        with precision(self.config, torch.device(self.device)):
-            return evaluate.sample(
-                state.average,
-                n,
-                self.config.latent_size,
-                EVALUATION_SEED,
-                device=self.device,
-                labels=labels,
-            )
 
     def _score(self, images: Tensor, features: Tensor) -> dict[str, Any]:
         scores = evaluate.score(
