@@ -25,7 +25,7 @@ from typing import Any
 
 import yaml
 
-from fagan.config import RunConfig, refuse_other_config
+from fagan.config import LABELLED, RunConfig, refuse_other_config
 from fagan.environment import ROOT, SCHEMA
 from fagan.errors import UserError, one_line, reason, shown, unknown
 from fagan.files import (
@@ -200,9 +200,12 @@ def _classes(params: Mapping[str, Any]) -> dict[str, int]:
     """How many classes the data of a run have, where it asks for labels and does not say."""
     if params.get("conditioning", "none") == "none" or "classes" in params:
         return {}
+    data, path = params.get("data", "faces"), params.get("data_path", "")
+    if data not in LABELLED or not isinstance(path, str) or (data == "folder" and not path):
+        return {}  # the configuration says what is wrong
     from fagan.data import class_names  # torch: only here
 
-    return {"classes": len(class_names(params.get("data", "faces"), params.get("data_path", "")))}
+    return {"classes": len(class_names(data, path))}
 
 
 def asks_for_auto_precision(table: Table, settings: Mapping[str, Any]) -> bool:

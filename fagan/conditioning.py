@@ -34,7 +34,7 @@ class ConditionalBatchNorm2d(nn.BatchNorm2d):
     def forward(self, x: Tensor) -> Tensor:
         x = super().forward(x)
         gain, shift = (_rows(self.labels, table) for table in (self.gain, self.shift))
-        return x * gain.to(x.dtype) + shift.to(x.dtype)
+        return torch.addcmul(shift.to(x.dtype), x, gain.to(x.dtype))
 
 
 def _rows(labels: Tensor, table: Tensor) -> Tensor:

@@ -69,7 +69,7 @@ class RunConfig:
     flip: bool = _f(False, "mirror half of the training images")
     # training
     loss: str = _f("hinge", "loss on logits", choices=LOSSES)
-    matching_aware: bool = _f(False, "real images with a wrong label are fakes too, half of them")
+    matching_aware: bool = _f(False, "real images with a random label are fakes too, half of them")
     r1: float = _f(0.0, "half of it times the squared gradient of the logits at real images")
     r2: float = _f(0.0, "the same at generated images")
     batch_size: int = _f(32, "images a step")
@@ -147,7 +147,6 @@ class RunConfig:
         if self.batch_size < 2:
             raise UserError("batch_size=1 leaves batch norm nothing to average; give at least 2")
         folder_name("arm", self.arm)
-        self._check_labels()
         for name in _NOT_RESIDUAL if stages.residual else ():
             if getattr(self, name) != DEFAULTS[name]:
                 value = shown(getattr(self, name))
@@ -173,6 +172,7 @@ class RunConfig:
             raise UserError("data=folder needs its folder or zip: DATA=path/to/images")
         if self.data in PROCEDURAL and self.data_path:
             raise UserError(f"data={self.data} is drawn and takes no data_path; set data=folder")
+        self._check_labels()
 
     def _check_labels(self) -> None:
         if self.conditioning == "none":

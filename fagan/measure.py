@@ -53,12 +53,15 @@ def sample(
         raise UserError(f"{out} is a folder; name a PNG with --out")
     config = planned_run(ablation, run_id, results)
     folder, chosen = run_folder(ablation, run_id, results), None
-    if class_name:
+    weights = folder / "generator.safetensors"
+    if class_name and not config.classes:
+        raise UserError(f"{run_id} was trained without class labels: leave --class out")
+    if class_name and weights.exists():
         known = read_environment(folder).get("classes") or []
         if class_name not in known:
             raise unknown("class", class_name, known)
         chosen = known.index(class_name)
-    images = train.drawn(config, folder / "generator.safetensors", n, seed, chosen)
+    images = train.drawn(config, weights, n, seed, chosen)
     train.save_grid(images, out)
     print(out)
 

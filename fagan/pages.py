@@ -46,7 +46,13 @@ TITLES = {
 # what of an ablation is published; its pages are made there, with the networks of every run
 KEPT = (
     *("plan.json", "reference.json", "tables/*.csv", "runs/*/config.json", "runs/*/env.json"),
-    *("runs/*/metrics.json", "runs/*/*.csv", "runs/*/samples/step_*.png", "runs/*/*.safetensors"),
+    *(
+        "runs/*/metrics.json",
+        "runs/*/*.csv",
+        "runs/*/samples/step_*.png",
+        "runs/*/classes.png",
+        "runs/*/*.safetensors",
+    ),
 )
 LARGE = 100_000  # characters of HTML: a film
 UNRENDERED = "its page cannot be rendered"

@@ -66,6 +66,7 @@ TEXTS = (
     "class_name",
 )  # the columns of TABLES that hold no numbers
 METRICS = (*SCORES, "step", "images_seen", "reason")  # in every frame of runs
+_MISSING = ["", "nan", "NaN", "None", "NA", "N/A", "null", "NULL"]  # as a cell of numbers says it
 KEYS = ["run_id", "arm", "seed", "label"]  # the first columns of every frame
 ENDED = ("done", "diverged")
 # of a run under way: its last two states, the locks of its notebook and of that notebook's kernel
@@ -82,6 +83,7 @@ class RunRecord:
         self.samples = self.folder / "samples"
         self.weights = self.folder / "generator.safetensors"
         self.discriminator = self.folder / "discriminator.safetensors"
+        self.class_sheet = self.folder / "classes.png"
         self.checkpoints = tuple(self.folder / name for name in CHECKPOINTS)
 
     def begin(self, config: RunConfig, environment: Mapping, resumed=False, step: int = 0) -> None:
@@ -145,6 +147,7 @@ class RunRecord:
         if step < 0:
             ends = "metrics.json", *(f"{name}.csv" for name in ENDING)
             ends = *(self.folder / name for name in ends), self.weights, self.discriminator
+            ends = *ends, self.class_sheet
             for path in (*ends, *self.samples.glob("step_*.png")):
                 path.unlink(missing_ok=True)
 
@@ -317,7 +320,10 @@ def _table(path: Path) -> "pandas.DataFrame":
         text = (path.read_bytes() if path.exists() else content).decode()
         # a last line without its end is being written, or was cut short
         text = text[: text.rfind("\n") + 1] or ",".join(columns)
-        frame = pd.read_csv(io.StringIO(text), dtype=dict.fromkeys(TEXTS, str), **exact)
+        # a class may be called None or NA
+        missing = dict.fromkeys(columns, _MISSING) | {"class_name": [""]}
+        words = {"na_values": missing, "keep_default_na": False}
+        frame = pd.read_csv(io.StringIO(text), dtype=dict.fromkeys(TEXTS, str), **words, **exact)
         if not isinstance(frame.index, pd.RangeIndex):
             raise ValueError("rows are longer than its header")
         frame = frame.reindex(columns=columns)

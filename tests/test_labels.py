@@ -2,6 +2,7 @@
 
 import copy
 import zipfile
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -112,6 +113,17 @@ def spoiled(folders, how):
 def test_folders_that_are_no_classes_are_one_line(folders, how, words):
     with pytest.raises(UserError, match=words):
         class_names("folder", str(spoiled(folders, how)))
+
+
+def test_planning_labels_says_what_is_missing():
+    """A folder that nobody named, one that is no text, and classes that are not the data's."""
+    table = ablations.load_table("smoke")
+    asked = {"conditioning": "concat", "data": "folder"}
+    for path, words in (("", "needs its folder or zip"), (5, "must be a text")):
+        with pytest.raises(UserError, match=words):
+            ablations.configs(table, (0,), asked | {"data_path": path})
+    with pytest.raises(UserError, match="faces has 3 classes, the run 5"):
+        data.load(config(classes=5), "train")
 
 
 @pytest.mark.parametrize(
@@ -302,6 +314,8 @@ def test_a_run_with_classes_resumes_and_records_each_class(tmp_path, conditionin
     train.train(run, tmp_path / "cut", say=lambda _: None)
     for name in ("history.csv", "classes.csv", "generator.safetensors"):
         assert (tmp_path / "cut" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
+    sheet = np.asarray(Image.open(tmp_path / "whole" / "classes.png"))
+    assert sheet.shape == (256, 256, 3)
     rows = (tmp_path / "whole" / "classes.csv").read_text().splitlines()
     assert [row.split(",")[0] for row in rows] == ["class_name", "headband", "beanie", "cap"]
     weights = tmp_path / "whole" / "generator.safetensors"
@@ -319,6 +333,8 @@ def test_classes_are_told_apart_by_their_features():
         features, "x", "test", "", 32, 200, "lite0", 64, "", classes=("a", "b"), labels=labels
     )
     ours, known = torch.randn(60, 320) + (torch.arange(60) % 2)[:, None] * 2, torch.arange(60) % 2
+    few = replace(ref, features=features[:3], labels=labels[:3])
+    assert all(np.isnan(row["recognised"]) for row in evaluate.by_class(ours, known, few))
     rows = evaluate.by_class(ours, known, ref)
     assert [row["recognised"] for row in rows] == [1, 1]
     assert [row["recognised_real"] for row in rows] == [1, 1]

@@ -286,6 +286,15 @@ def test_any_cell_may_be_missing(two_runs, cells, empty, scored):
             path.write_text(text)
 
 
+def test_a_class_may_be_called_none(tmp_path):
+    folder = make_ablation(tmp_path, seeds=1, steps=50, diverged=(), unfinished=(), not_begun=())
+    names = ["NA", "None", "cat"]
+    for run in folder.glob("runs/*"):
+        RunRecord(run).classes([{"class_name": name, "fd_lite0": 9.5} for name in names])
+    classes = load_runs("tiny", tmp_path).classes
+    assert sorted(set(classes["class_name"])) == names and classes["recognised"].isna().all()
+
+
 def _blank(path, cells, every):
     """Write other texts into cells (row, column, text) of a table, or empty every cell."""
     head, *rows = csv.reader(path.read_text().splitlines())

@@ -3,7 +3,7 @@
 import logging
 import os
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import cache, partial
 from itertools import islice
 from pathlib import Path
 from typing import Literal
@@ -80,6 +80,7 @@ def load(config: RunConfig, split: Split, *, download: bool = False) -> ImageSet
     return _labelled(part, source, config, 0)
 
 
+@cache  # of every run of a plan, and a folder's files are listed for it
 def class_names(data: str, data_path: str = "") -> tuple[str, ...]:
     """The names of a source's classes. UserError where it has none, or not two with images."""
     if data == "faces":
@@ -119,8 +120,9 @@ def _drawn(config: RunConfig, split: Split) -> ImageSet:
     found = stored(f"{name}-{size}", key, blocks, lambda: count * 3 * size**2)
     found = _slice(found, 0, count, name, "train" if train else "held-out")
     if config.classes:
+        names = _as_planned(name, class_names(name), config)
         labels = faces.attributes(range(count), seed)["headgear"]
-        found = replace(found, classes=class_names("faces"), labels=labels)
+        found = replace(found, classes=names, labels=labels)
     return replace(found, ties=name)
 
 
@@ -146,15 +148,20 @@ def _labelled(part: ImageSet, source, config: RunConfig, start: int) -> ImageSet
     """The images with their labels, if the run asks for them; they begin at `start` of the set."""
     if not config.classes:
         return part
-    if len(source.classes) != config.classes:
-        raise UserError(
-            f"{source.name} has {len(source.classes)} classes, the run {config.classes}: "
-            "plan it again without `classes`"
-        )
+    classes = _as_planned(source.name, source.classes, config)
     broken, names, labels = set(part.broken), source.names, source.labels
     whole = (i for i in order(len(names)) if names[i] not in broken)
     chosen = list(islice(whole, start, start + len(part)))
-    return replace(part, classes=source.classes, labels=torch.tensor([labels[i] for i in chosen]))
+    return replace(part, classes=classes, labels=torch.tensor([labels[i] for i in chosen]))
+
+
+def _as_planned(name: str, classes: tuple[str, ...], config: RunConfig) -> tuple[str, ...]:
+    if len(classes) != config.classes:
+        raise UserError(
+            f"{name} has {len(classes)} classes, the run {config.classes}: "
+            "plan it again without `classes`"
+        )
+    return classes
 
 
 def _decoded(source, config: RunConfig, limit: int) -> Stored:

@@ -55,10 +55,11 @@ class _Classified:
             )
         found = sorted({name.split("/")[0] for name in self.names})
         if empty := sorted(set(self._folders()) - set(found)):
-            raise UserError(f"the class folder {empty[0]} of {self.name} holds no image; remove it")
+            raise UserError(f"the class folder {empty[0]} of {self.name} holds no image")
         if len(found) < 2:
             raise UserError(
-                f"{self.name} has one class folder, {found[0]}: labels need two or more"
+                f"{self.name} has one class folder, {found[0]}: labels need two or more; give what "
+                "holds the class folders themselves"
             )
         return tuple(map(one_line, found))
 
@@ -104,7 +105,11 @@ class Folder(_Classified):
         return _opened((self._path / self.names[index]).read_bytes())
 
     def _folders(self) -> list[str]:
-        return [e.name for e in os.scandir(self._path) if e.is_dir() and not _hidden(e.name)]
+        return [
+            e.name
+            for e in os.scandir(self._path)
+            if e.is_dir(follow_symlinks=False) and not _hidden(e.name)
+        ]
 
 
 class Zip(_Classified):

@@ -14,17 +14,23 @@ def by_class(features: Tensor, labels: Tensor, ref: Reference) -> list[dict]:
 
     The Fréchet distance is that of the class's own images from the real ones of the class: few, so
     compare it between runs of one data set and not with the distance of all. recognised: the share
-    of the class's generated images that a linear discriminant of the real ones takes for the class;
-    recognised_real: the same of real images, each by a discriminant of the other half. NaN where a
-    side has fewer than two images.
+    of the class's generated images that a linear discriminant takes for it, fitted on half of the
+    real images, the mean over both halves; recognised_real: the same of the real images of the
+    other half. NaN where a side has fewer than two images, or a class fewer than two real ones.
     """
     from sklearn.discriminant_analysis import LinearDiscriminantAnalysis  # 1 s: only here
-    from sklearn.model_selection import cross_val_predict
+    from sklearn.model_selection import StratifiedKFold
 
-    real, known, judge = ref.features, ref.labels, LinearDiscriminantAnalysis()
-    halves = cross_val_predict(judge, real.numpy(), known.numpy(), cv=2)
-    taken = judge.fit(real.numpy(), known.numpy()).predict(features.numpy())
-    taken, taken_real = torch.from_numpy(taken), torch.from_numpy(halves)
+    real, known = ref.features, ref.labels
+    hits, hits_real = torch.full((2, len(labels)), math.nan), torch.full((len(known),), math.nan)
+    if torch.bincount(known, minlength=len(ref.classes)).min() > 1:
+        halves = StratifiedKFold(2).split(real, known)
+        for i, (half, other) in enumerate(halves):
+            judge = LinearDiscriminantAnalysis().fit(real[half].numpy(), known[half].numpy())
+            hits[i] = torch.from_numpy(judge.predict(features.numpy())).eq(labels)
+            hits_real[other] = (
+                torch.from_numpy(judge.predict(real[other].numpy())).eq(known[other]).float()
+            )
     rows = []
     for i, name in enumerate(ref.classes):
         ours, theirs = features[labels == i], real[known == i]
@@ -34,14 +40,10 @@ def by_class(features: Tensor, labels: Tensor, ref: Reference) -> list[dict]:
             {
                 "class_name": name,
                 METRICS[ref.extractor][0]: distance,
-                "recognised": _share(taken[labels == i] == i),
-                "recognised_real": _share(taken_real[known == i] == i),
+                "recognised": hits[:, labels == i].mean().item(),
+                "recognised_real": hits_real[known == i].mean().item(),
                 "n_fake": len(ours),
                 "n_real": len(theirs),
             }
         )
     return rows
-
-
-def _share(hits: Tensor) -> float:
-    return hits.float().mean().item()  # NaN of none

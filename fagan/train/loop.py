@@ -130,7 +130,7 @@ def _train(config: RunConfig, device: torch.device, record: RunRecord, say) -> N
             metrics = _loop(state, batches, record, scorer, instruments, say)
             if first:
                 record.interventions(scorer.intervene(state))
-                record.classes(scorer.by_class(state))
+                scorer.by_class(state, record)
                 save_weights(state.average, record.weights)
                 save_weights(state.discriminator, record.discriminator)
         except (Diverged, evaluate.NotFinite) as error:

@@ -37,8 +37,7 @@ class Scorer:
         """Write the sample grid of this step and return the scores for history.csv."""
         config = self.config
         images, features = self._draw(state)
-        shown = self._rows_of_classes(state) if config.classes else images[:GRID]
-        save_grid(shown, record.samples / f"step_{state.step:07d}.png")
+        save_grid(images[:GRID], record.samples / f"step_{state.step:07d}.png")
         scores = self._score(images[: config.n_track], features[: config.n_track])
         say(
             f"step {state.step}/{config.steps}  fd_lite0 {scores['fd_lite0']:.1f}  "
@@ -58,14 +57,15 @@ class Scorer:
             scores["inception_sha256"] = inception["weights_sha256"]
         return scores
 
-    def by_class(self, state: State) -> list[dict]:
-        """Rows of classes.csv, of the images of the final scores; none without class labels."""
+    def by_class(self, state: State, record: RunRecord) -> None:
+        """classes.csv, of the images of the final scores, and classes.png, a row a class."""
         if not self.config.classes:
-            return []
+            return
+        save_grid(self._rows_of_classes(state), record.class_sheet)
         _, features = self._draw(state)
         features = features[: self.config.n_fake]
         labels = spread_classes(len(features), state.average.frequencies.cpu())
-        return evaluate.by_class(features, labels, self.reference)
+        record.classes(evaluate.by_class(features, labels, self.reference))
 
     def _rows_of_classes(self, state: State) -> Tensor:
         """A grid with one class a row, 8 latents for all classes and then 8 others."""

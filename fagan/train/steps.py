@@ -68,7 +68,10 @@ def start(config: RunConfig, device: torch.device, say=print) -> State:
         return Adam(network.parameters(), rate, betas, fused=not config.exact, capturable=captured)
 
     called = generator, discriminator
-    if config.compile == "networks":
+    if config.compile == "networks" and (config.r1 or config.r2 or config.classes):
+        # a compiled backward pass cannot be differentiated again, and meets vectors that changed
+        say("compile=networks: left off, with a gradient penalty or class labels")
+    elif config.compile == "networks":
         called = compiled(called, device, say)
     state = State(
         config=config,
