@@ -495,6 +495,7 @@ class FakeCifar10:
     def __init__(self, root, train, download):
         rng = np.random.default_rng(int(train))
         self.data = rng.integers(0, 256, (60 if train else 30, 32, 32, 3), np.uint8)
+        self.targets = (self.data[:, 0, 0, 0] % 10).tolist()
 
 
 def test_cifar10_keeps_its_published_splits(monkeypatch):
@@ -510,6 +511,9 @@ def test_cifar10_keeps_its_published_splits(monkeypatch):
     assert rows(train.images.numpy()) == rows(published) and len(train) == 60
     assert rows(reference.images.numpy()) < rows(test) and len(reference) == 10
     assert rows(reference.images.numpy()) != rows(test[:10])
+    for part in ("train", "reference"):
+        part = load(run.with_(conditioning="projection", classes=10), part)
+        assert part.labels.equal(part.images[:, 0, 0, 0].long() % 10) and part.classes[9] == "truck"
     assert len(load(run.with_(images=25), "train")) == 25
     # a cached set needs the data set no longer
     monkeypatch.setattr(torchvision.datasets, "CIFAR10", None)

@@ -10,8 +10,11 @@ from nbclient import NotebookClient
 from nbformat.v4 import new_code_cell
 from PIL import Image
 
+from fagan import ablations, train
+from fagan.config import RunConfig
 from fagan.data import to_uint8
 from fagan.environment import ROOT
+from fagan.faces import OPTIONS
 from fagan.interpret import force_alpha, map_at, record
 from fagan.records import load_runs
 from fagan.studies import load_networks
@@ -113,3 +116,27 @@ def test_the_map_is_the_layers_own(page, networks):
     row, column = np.unravel_index(weights.argmax(), weights.shape)
     cell = slice(4 * row, 4 * row + 4), slice(4 * column, 4 * column + 4)
     assert (image[cell] == lit[cell]).all() and (lit <= image).all() and (lit < image).any()
+
+
+def test_a_chosen_class_is_drawn(code, tmp_path):
+    """A run with class labels: the class of the latent, and then a chosen one."""
+    tiny = {"resolution": 32, "width": 0.125, "squeeze": 4, "latent_size": 16, "batch_size": 4}
+    few = {"steps": 1, "images": 64, "n_real": 64, "n_fake": 64, "n_track": 16, "n_intervene": 0}
+    classes = {"arm": "sagan", "architecture": "sagan", "conditioning": "concat", "classes": 3}
+    run = RunConfig.from_params(tiny | few | classes)
+    table = ablations.Table("tiny", "Labels", {}, {"sagan": {}}, {}, (0,))
+    ablations.plan(table, [run], tmp_path)
+    train.train(run, tmp_path / "tiny" / "runs" / "sagan-seed0", say=lambda _: None)
+    pieces = {name: code[name] for name in ("folder", "names")}
+    try:
+        code.update(folder=tmp_path, names=["tiny/sagan-seed0"])
+        page = code["Playground"]("tiny/sagan-seed0")
+        network = load_networks(load_runs("tiny", tmp_path), "sagan-seed0")
+        assert [name for name, _ in page.kind.options] == ["of the latent", *OPTIONS["headgear"]]
+        z = network.latents(64)[:1]
+        assert (shown(page.pictures[0]) == image_of(network.generator, z)).all()
+        page.kind.value = 2
+        z[:, 16:] = torch.eye(3)[2]
+        assert (shown(page.pictures[0]) == image_of(network.generator, z)).all()
+    finally:
+        code.update(pieces)
