@@ -239,12 +239,12 @@ def test_no_path_of_this_machine_is_in_a_page(analysed):
 
 
 def test_scrubbing_takes_whole_paths_and_leaves_pictures():
-    paths = {"/home/me/fagan": ".", "/home/me": "~"}
-    cell = nbformat.v4.new_code_cell("open('/home/me/fagan/x'), '/home/me/x', '/home/merlin'")
-    cell.outputs = [nbformat.v4.new_output("display_data", {"image/png": "a /home/me b"})]
+    paths = {"/top/me/fagan": ".", "/top/me": "~"}
+    cell = nbformat.v4.new_code_cell("open('/top/me/fagan/x'), '/top/me/x', '/top/merlin'")
+    cell.outputs = [nbformat.v4.new_output("display_data", {"image/png": "a /top/me b"})]
     book = runner.scrub(nbformat.v4.new_notebook(cells=[cell]), paths)
-    assert book.cells[0].source == "open('./x'), '~/x', '/home/merlin'"
-    assert book.cells[0].outputs[0].data["image/png"] == "a /home/me b"
+    assert book.cells[0].source == "open('./x'), '~/x', '/top/merlin'"
+    assert book.cells[0].outputs[0].data["image/png"] == "a /top/me b"
     nbformat.validate(book)
 
 

@@ -15,6 +15,7 @@ from collections.abc import Iterable, Iterator
 from functools import cache, cached_property
 from pathlib import Path, PurePosixPath
 
+import numpy as np
 from PIL import Image
 
 from fagan.errors import UserError, one_line, reason
@@ -65,9 +66,9 @@ class _Classified:
 
     @cached_property
     def labels(self) -> list[int]:
+        """Each image's place among the sorted folders."""
         folders = [name.split("/")[0] for name in self.names]
-        number = {folder: i for i, folder in enumerate(sorted(set(folders)))}
-        return [number[folder] for folder in folders]
+        return np.unique(folders, return_inverse=True)[1].tolist()
 
 
 def _opened(content: bytes) -> Image.Image:
