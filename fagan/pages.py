@@ -15,17 +15,8 @@ from typing import Any
 from fagan.config import PROCEDURAL
 from fagan.environment import ROOT
 from fagan.errors import UserError, one_line, reason, unknown
-from fagan.records import (
-    ENDED,
-    PUBLISHED,
-    RESULTS,
-    ablation_folder,
-    load_runs,
-    makers,
-    read_json,
-    write_json,
-    write_text,
-)
+from fagan.files import PUBLISHED, RESULTS, ablation_folder, read_json, write_json, write_text
+from fagan.records import ENDED, load_runs, makers
 from fagan.runner import PICTURES, execute_all, from_root, private, render, scrub
 
 ANALYSIS = ROOT / "notebooks" / "analysis"

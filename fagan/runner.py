@@ -20,19 +20,11 @@ from traceback import format_exc
 from typing import Any
 
 from fagan import devices, locks
-from fagan.config import RunConfig
+from fagan.config import RunConfig, refuse_other_config
 from fagan.environment import ROOT
 from fagan.errors import UserError, reason, unknown
-from fagan.records import (
-    RESULTS,
-    RUNNER_LOCK,
-    RunRecord,
-    ablation_folder,
-    read_metrics,
-    refuse_other_config,
-    run_folder,
-    write_text,
-)
+from fagan.files import RESULTS, ablation_folder, run_folder, write_text
+from fagan.records import RUNNER_LOCK, RunRecord, read_metrics
 
 TEMPLATE = ROOT / "notebooks" / "train.ipynb"
 _NOT_PARAMETERS = {"In", "Out", "exit", "quit", "open", "get_ipython"}  # IPython's own names

@@ -26,16 +26,8 @@ from fagan import locks, pages, workflow
 from fagan.ablations import planned
 from fagan.config import RunConfig
 from fagan.errors import UserError, one_line, reason
-from fagan.records import (
-    ENDED,
-    RESULTS,
-    RUNNER_LOCK,
-    TRAIN_LOCK,
-    ablation_folder,
-    read_metrics,
-    read_object,
-    run_folder,
-)
+from fagan.files import RESULTS, ablation_folder, read_object, run_folder
+from fagan.records import ENDED, RUNNER_LOCK, TRAIN_LOCK, read_metrics
 
 # what a reader must see first; where not all runs fit, the last of these are counted
 STYLES = {

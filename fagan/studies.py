@@ -21,6 +21,7 @@ from fagan.data import to_uint8, to_unit
 from fagan.errors import UserError
 from fagan.evaluate import evaluating, sample
 from fagan.evaluate.sampling import draw_latents
+from fagan.files import read_object
 from fagan.interpret import (
     effective_receptive_field,
     field_share,
@@ -35,7 +36,7 @@ from fagan.interpret import (
 from fagan.interpret.interventions import replacing
 from fagan.layers import Gated
 from fagan.models import Discriminator, Generator
-from fagan.records import RunRecord, Runs, read_object
+from fagan.records import RunRecord, Runs
 from fagan.train import EVALUATION_SEED, load_generator, load_weights
 
 # (row, column) in shares of the image. On an aligned face: the left eye, the clothes beside the

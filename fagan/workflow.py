@@ -23,18 +23,8 @@ from fagan import devices, locks, pages
 from fagan.ablations import planned
 from fagan.environment import ROOT
 from fagan.errors import UserError, reason, unknown
-from fagan.records import (
-    CHECKPOINTS,
-    RESULTS,
-    RUNNER_LOCK,
-    TRAIN_LOCK,
-    WORKFLOW_LOCK,
-    RunRecord,
-    ablation_folder,
-    read_json,
-    run_folder,
-    write_json,
-)
+from fagan.files import RESULTS, ablation_folder, read_json, run_folder, write_json
+from fagan.records import CHECKPOINTS, RUNNER_LOCK, TRAIN_LOCK, WORKFLOW_LOCK, RunRecord
 
 PROFILES = ROOT / "workflow" / "profiles"
 LOG = "workflow.log"

@@ -41,7 +41,7 @@ itables.init_notebook_mode(all_interactive=False, connected=False)
 itables.show(runs.runs[["run_id", "seed", "fd_lite0"]], display_logo_when_loading=False)
 """
 LIST = """
-from fagan.records import read_json
+from fagan.files import read_json
 print("known:", sorted(read_json(runs.folder / "analysis" / "pages.json")))
 """
 

@@ -16,14 +16,9 @@ from pathlib import Path
 import numpy as np
 
 from fagan.config import RunConfig
-from fagan.records import (
-    SCHEMA,
-    RunRecord,
-    ablation_folder,
-    run_folder,
-    write_json,
-    write_text,
-)
+from fagan.environment import SCHEMA
+from fagan.files import ablation_folder, run_folder, write_json, write_text
+from fagan.records import RunRecord
 
 ARMS = {
     "dcgan": {"architecture": "dcgan"},

@@ -4,8 +4,8 @@ import pytest
 
 from fagan import ablations
 from fagan.config import UserError
+from fagan.files import read_json, write_json
 from fagan.models import build, parameters
-from fagan.records import read_json, write_json
 
 SHIPPED = tuple(sorted(path.stem for path in ablations.TABLES.glob("*.yaml")))
 

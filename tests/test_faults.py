@@ -19,7 +19,8 @@ from fagan import ablations, locks, pages, runner, status, workflow
 from fagan.config import RunConfig
 from fagan.environment import ROOT
 from fagan.errors import UserError
-from fagan.records import CHECKPOINTS, load_runs, read_json, write_json
+from fagan.files import read_json, write_json
+from fagan.records import CHECKPOINTS, load_runs
 from fagan.status import progress
 from fagan.train import loop, train
 

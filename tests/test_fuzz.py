@@ -19,10 +19,10 @@ from PIL import Image
 from records_factory import make_ablation
 
 from fagan import ablations
-from fagan.config import FIELDS, RunConfig
+from fagan.config import FIELDS, RunConfig, refuse_other_config
 from fagan.data import load
 from fagan.errors import UserError
-from fagan.records import load_runs, makers, refuse_other_config
+from fagan.records import load_runs, makers
 
 SCALE = int(os.environ.get("FAGAN_FUZZ", "1"))
 

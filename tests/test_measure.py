@@ -11,7 +11,7 @@ from PIL import Image
 from torch.nn import functional
 from typer.testing import CliRunner
 
-from fagan import data, evaluate, faces, records, train
+from fagan import data, environment, evaluate, faces, files, records, train
 from fagan.cli import app
 from fagan.config import RunConfig
 from fagan.errors import UserError
@@ -43,12 +43,12 @@ def results(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("FAGAN_CACHE", str(folder / "cache"))
         config = RunConfig.from_params(SHORT)
-        train.train(config, records.run_folder("one", config.run_id, folder), lambda line: None)
-        plan = {"schema": records.SCHEMA, "ablation": "one", "runs": []}
+        train.train(config, files.run_folder("one", config.run_id, folder), lambda line: None)
+        plan = {"schema": environment.SCHEMA, "ablation": "one", "runs": []}
         for seed in (0, 1):
             run = config.with_(seed=seed)
             plan["runs"].append({"run_id": run.run_id, "config": run.identity()})
-        records.write_json(folder / "one" / "plan.json", plan)
+        files.write_json(folder / "one" / "plan.json", plan)
         yield folder
 
 
@@ -68,7 +68,7 @@ def test_a_run_is_scored_as_its_training_scored_it(results):
     done = run_cli("one/fagan-seed0", "--results", results, "--input-size", 64)
     assert done.exit_code == 0, done.output
     folder = results / "one" / "runs" / "fagan-seed0"
-    (row,), metrics = records.read_json(folder / "scores.json"), records.read_metrics(folder)
+    (row,), metrics = files.read_json(folder / "scores.json"), records.read_metrics(folder)
     common = row.keys() & metrics.keys()
     assert {"fd_lite0", "kid_lite0", "n_fake", "n_real", "eval_seed", "coherence_eyes"} <= common
     assert {name: row[name] for name in common} == {name: metrics[name] for name in common}
@@ -85,9 +85,9 @@ def test_a_published_run_of_another_machine_is_scored_and_nothing_is_added_to_it
     shutil.copytree(results / "one", published)
     folder, out = published / "runs" / "fagan-seed0", tmp_path / "scores.json"
     (folder / "scores.json").unlink(missing_ok=True)
-    env = records.read_json(folder / "env.json")
+    env = files.read_json(folder / "env.json")
     env |= {"processor": "another", "versions": env["versions"] | {"torch": "0.4.1"}}
-    records.write_json(folder / "env.json", env)
+    files.write_json(folder / "env.json", env)
     before = sorted(published.rglob("*"))
     done = run_cli("published/one/fagan-seed0", "--results", tmp_path, "--input-size", 32)
     assert done.exit_code == 0, done.output

@@ -16,7 +16,8 @@ import pytest
 from records_factory import ARMS, make_ablation
 
 from fagan.environment import ROOT
-from fagan.records import load_runs, read_json, write_json
+from fagan.files import read_json, write_json
+from fagan.records import load_runs
 from fagan.statistics import compare, final_scores
 
 matplotlib.use("Agg")

@@ -15,7 +15,7 @@ from records_factory import make_ablation
 from fagan import pages, runner
 from fagan.environment import ROOT
 from fagan.errors import UserError
-from fagan.records import read_json, write_json
+from fagan.files import read_json, write_json
 
 
 def page(analysed, name="scores"):

@@ -11,23 +11,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from records_factory import FINAL, make_ablation
 
-from fagan.config import RunConfig
+from fagan.config import RunConfig, refuse_other_config
 from fagan.environment import ROOT
 from fagan.errors import UserError
-from fagan.records import (
-    ALPHA,
-    HISTORY,
-    KEYS,
-    METRICS,
-    TABLES,
-    TEXTS,
-    RunRecord,
-    load_runs,
-    makers,
-    read_json,
-    refuse_other_config,
-    write_json,
-)
+from fagan.files import read_json, write_json
+from fagan.records import ALPHA, HISTORY, KEYS, METRICS, TABLES, TEXTS, RunRecord, load_runs, makers
 
 CONFIG = RunConfig.from_params({"resolution": 32, "width": 0.25})
 

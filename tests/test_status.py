@@ -12,7 +12,7 @@ from test_locks import hold
 
 from fagan import pages, status
 from fagan.errors import UserError
-from fagan.records import read_json, write_json
+from fagan.files import read_json, write_json
 from fagan.status import conclude, duration, progress, summary, table
 
 

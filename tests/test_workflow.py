@@ -15,7 +15,8 @@ from test_pages import Seen
 
 from fagan import ablations, locks, pages, workflow
 from fagan.environment import ROOT
-from fagan.records import HISTORY, load_runs, read_json, write_json
+from fagan.files import read_json, write_json
+from fagan.records import HISTORY, load_runs
 from fagan.status import progress
 from fagan.workflow import is_complete
 

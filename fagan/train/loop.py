@@ -8,18 +8,10 @@ from typing import Any
 import torch
 
 from fagan import data, environment, evaluate, locks
-from fagan.config import RunConfig
+from fagan.config import RunConfig, refuse_other_config
 from fagan.errors import UserError, explained
 from fagan.models import parameters
-from fagan.records import (
-    HISTORY,
-    RUNNER_LOCK,
-    TRAIN_LOCK,
-    RunRecord,
-    read_metrics,
-    refuse_other_config,
-    tied,
-)
+from fagan.records import HISTORY, RUNNER_LOCK, TRAIN_LOCK, RunRecord, read_metrics, tied
 from fagan.train import processes
 from fagan.train.arithmetic import fast_matmul, pick_device, threads
 from fagan.train.checkpoint import restore, save, save_weights
