@@ -113,10 +113,9 @@ def floor_line(ax: Axes, runs: Runs, along: str = "y", when: str = "final") -> N
         ax.annotate(
             note, (value, 0.02) if across else (0.01, value), (3, 3), xycoords=axes, **words
         )
-    elif across:
-        ax.annotate(f"\N{LEFTWARDS ARROW} {note}", (1, 1), (0, 5), ha="right", **edge, **words)
     else:
-        ax.annotate(f"\N{DOWNWARDS ARROW} {note}", (0, 0), (4, 4), **edge, **words)
+        arrow = "\N{LEFTWARDS ARROW}" if across else "\N{DOWNWARDS ARROW}"
+        ax.annotate(f"{arrow} {note}", (1, 1), (0, 5), ha="right", **edge, **words)
 
 
 def name_points(ax: Axes, points: pd.DataFrame, colours: Mapping[str, str] | None = None) -> None:
