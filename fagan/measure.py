@@ -75,6 +75,7 @@ def evaluate(
     n_real: Annotated[int, typer.Option(min=0, max=10**6, help="references; 0: the run's")] = 0,
     input_size: Annotated[int, typer.Option(min=32, max=1024, help="pixels that Lite0 sees")] = 128,
     resolution: Annotated[int, typer.Option(min=8, max=1024, help="of a folder's images")] = 64,
+    faces: Annotated[bool, typer.Option("--faces", help="fd_face too: CelebA's faces")] = False,
     seed: Annotated[
         int | None, typer.Option(min=0, max=2**62, help="of latents and subsets; the run's if none")
     ] = None,
@@ -85,11 +86,14 @@ def evaluate(
     from rich.console import Console
     from rich.table import Table
 
-    from fagan.evaluate import inception_missing
+    from fagan.evaluate import face, inception_missing
 
+    if faces:
+        face()  # before minutes of other scores
     if missing := inception_missing():
         print(f"{missing}; scored with fd_lite0 alone")
-    ask = {"n_fake": n_fake, "n_real": n_real, "input_size": input_size, "seed": seed}
+    ask = {"n_fake": n_fake, "n_real": n_real, "input_size": input_size}
+    ask |= {"seed": seed, "faces": faces}
     if os.path.exists(given_path(scored)):
         if not reference:
             raise UserError(f"{scored} needs a reference: a folder or zip, or faces")
@@ -128,6 +132,7 @@ def score_run(
 
     config, folder = planned_run(ablation, run_id, results), run_folder(ablation, run_id, results)
     wanted = config.with_(n_real=n_real or config.n_real)
+    ask["faces"] = config.crop if ask["faces"] else ""
     ask |= {"n_real": wanted.n_real, "device": str(train.pick_device(config))}
     ask["seed"] = train.EVALUATION_SEED if seed is None else seed
     with train.threads(config.threads):
@@ -161,6 +166,7 @@ def score_images(
 
     config = RunConfig.from_params({"resolution": resolution, "n_real": n_real or 5_000})
     ask |= {"n_real": config.n_real, "device": str(train.pick_device(config)), "seed": seed or 0}
+    ask["faces"] = config.crop if ask["faces"] else ""
     found = data.load_all(images, resolution, limit=n_fake)
     rows = scorecard(found.images, _real(reference, config), None, **ask)
     return [{"scored": found.name} | row for row in rows]

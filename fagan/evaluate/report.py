@@ -6,7 +6,7 @@ from torch import Tensor
 from fagan.data import ImageSet
 from fagan.errors import UserError
 from fagan.evaluate.distances import Statistics, frechet_distance, statistics
-from fagan.evaluate.features import Extractor, inception, inception_missing, lite0
+from fagan.evaluate.features import Extractor, face, inception, inception_missing, lite0
 from fagan.evaluate.manifolds import manifold_scores, memorisation
 from fagan.evaluate.scoring import METRICS, inception_score, reference, score
 from fagan.evaluate.ties import coherence
@@ -22,24 +22,26 @@ def scorecard(
     *,
     n_real: int = 0,
     input_size: int = 128,
+    faces: str = "",
     seed: int = 0,
     device: str = "cpu",
 ) -> list[dict]:
     """All scores of images, uint8 (N, 3, R, R), against real ones: a row an extractor.
 
-    n_real: of the real images, 0 for all. input_size: pixels that Lite0 sees. Beside what `score`
-    gives a row holds, named by its extractor, `fd_lite0_extrapolated` with its error, precision,
-    recall, density and coverage, with the images that were `trained` on memorisation (NaN where
-    `real` had to be taken from them), and for procedural faces coherence and signal. A second row,
-    of Inception, is there where its weights are: with `fid`, and `inception_score`. At the run's
-    own seed and numbers, and input_size 64, the scores are those of its metrics.json.
+    n_real: of the real images, 0 for all. input_size: pixels that Lite0 sees. faces: the crop of
+    CelebA's pictures, where fd_face is wanted. Beside what `score` gives a row holds, named by its
+    extractor, `fd_lite0_extrapolated` with its error, precision, recall, density and coverage, with
+    the images that were `trained` on memorisation (NaN where `real` had to be taken from them), and
+    for procedural faces coherence and signal. Rows more: of dlib's descriptor, with `fd_face`, and,
+    where its weights are, of Inception, with `fid` and `inception_score`. At the run's own seed and
+    numbers, and input_size 64, the scores are those of its metrics.json.
 
     Raises UserError where a side holds fewer than 50 images.
     """
     for n, what in ((len(images), "images to score"), (len(real), f"images in {real.name}")):
         if n < LEAST:
             raise UserError(f"{n} {what}: a score needs at least {LEAST} on each side")
-    extractors = [lite0(input_size, device)]
+    extractors = [lite0(input_size, device), *([face(faces, device)] if faces else [])]
     if inception_missing() is None:
         extractors.append(inception(device))
     return [_row(images, real, trained, n_real or len(real), e, seed) for e in extractors]
@@ -54,7 +56,7 @@ def _row(images: Tensor, real: ImageSet, trained, n_real: int, extractor: Extrac
     row |= {f"{frechet}_extrapolated": value, f"{frechet}_extrapolated_error": error}
     own = manifold_scores(ref.features, features, NEIGHBOURS)
     row["neighbours"] = NEIGHBOURS
-    if trained is not None:
+    if trained is not None and extractor.name != "face":  # ten minutes for CelebA's features
         row["n_train"] = len(trained)
         if ref.split == trained.split:  # no image was held out
             own |= dict.fromkeys(("memorisation", "memorisation_z", "near_copies"), float("nan"))

@@ -19,7 +19,11 @@ from fagan.evaluate.features import Extractor
 from fagan.files import replacing
 
 # extractor -> what its Fréchet and kernel distances are called. FID means Inception.
-METRICS = {"lite0": ("fd_lite0", "kid_lite0"), "inception": ("fid", "kid_inception")}
+METRICS = {
+    "lite0": ("fd_lite0", "kid_lite0"),
+    "face": ("fd_face", "kid_face"),
+    "inception": ("fid", "kid_inception"),
+}
 # Raise it when an extractor's code changes the last digits of features: kept ones are made again.
 FEATURES_CODE = 2
 # for a coherence: its signal regresses on 15 colours of faces, on 30 of tied patches
