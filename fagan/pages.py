@@ -12,6 +12,8 @@ from pathlib import Path
 from traceback import format_exc
 from typing import Any
 
+from PIL import Image
+
 from fagan.config import PROCEDURAL
 from fagan.environment import ROOT
 from fagan.errors import UserError, one_line, reason, unknown
@@ -39,12 +41,14 @@ KEPT = (
     *("plan.json", "reference.json", "tables/*.csv", "runs/*/config.json", "runs/*/env.json"),
     *(
         "runs/*/metrics.json",
+        "runs/*/scores.json",
         "runs/*/*.csv",
         "runs/*/samples/step_*.png",
         "runs/*/classes.png",
         "runs/*/*.safetensors",
     ),
 )
+JPEG = {"quality": 85, "subsampling": 0}  # a published sample grid
 LARGE = 100_000  # characters of HTML: a film
 UNRENDERED = "its page cannot be rendered"
 GUIDES = ("use_the_layers", "findings")  # beside the analysis: made when they are named
@@ -218,10 +222,10 @@ def publish(
     """Copy the records of a finished ablation to results/published/, and make its pages there.
 
     weights: the runs whose networks stay there; while the pages are made they have all. Of a run's
-    samples the last grid stays, its notebook does not go along: it shows training images. Raises
-    UserError, with what was published before in its place, where a run has not ended, the runs were
-    made by different code or from an uncommitted tree, a page was left out, shows a photograph, or
-    holds a path of this machine.
+    samples the last grid stays, of the first seed's runs every grid, as JPEGs. A run's notebook
+    does not go along: it shows training images. Raises UserError, with what was published before in
+    its place, where a run has not ended, the runs were made by different code or from an
+    uncommitted tree, a page was left out, shows a photograph, or holds a path of this machine.
     """
     source, name = ablation_folder(ablation, results), f"{PUBLISHED}/{ablation}"
     runs = _worth_citing(ablation, results)
@@ -242,8 +246,11 @@ def publish(
         write_json(new / "plan.json", plan)
         for page, why in analyse(name, stage, cores=cores).items():
             raise UserError(f"page {page} cannot be made from what is published: {why['reason']}")
+        first = {*runs.loc[runs["seed"] == runs["seed"].min(), "run_id"]}
         for run in (new / "runs").iterdir():
-            for grid in sorted((run / "samples").glob("*.png"))[:-1]:
+            for grid in (grids := sorted((run / "samples").glob("*.png"))):
+                if run.name in first or grid == grids[-1]:
+                    Image.open(grid).save(grid.with_suffix(".jpg"), **JPEG)
                 grid.unlink()
             for network in run.glob("*.safetensors") if run.name not in weights else ():
                 network.unlink()

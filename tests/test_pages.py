@@ -8,6 +8,7 @@ import shutil
 from html.parser import HTMLParser
 
 import nbformat
+import numpy as np
 import pytest
 from conftest import FIGURE, LOAD, TABLE, write_notebook
 from records_factory import make_ablation
@@ -16,6 +17,7 @@ from fagan import pages, runner
 from fagan.environment import ROOT
 from fagan.errors import UserError
 from fagan.files import read_json, write_json
+from fagan.records import read_grid
 
 
 def page(analysed, name="scores"):
@@ -286,7 +288,13 @@ def test_records_and_pages_are_published(finished):
             packed = gzip.decompress((target / "runs" / run / f"{name}.gz").read_bytes())
             assert packed == (folder / "runs" / run / name).read_bytes()
             assert not (target / "runs" / run / name).exists()
-        assert len(list((target / "runs" / run / "samples").iterdir())) == 1
+        grids = sorted((folder / "runs" / run / "samples").iterdir())
+        kept = grids if run.endswith("seed0") else grids[-1:]
+        copies = sorted((target / "runs" / run / "samples").iterdir())
+        assert [copy.name for copy in copies] == [f"{grid.stem}.jpg" for grid in kept]
+        for copy, grid in zip(copies, kept, strict=True):
+            away = read_grid(copy).astype(float) - read_grid(grid)
+            assert np.sqrt((away**2).mean()) < 20
     assert {p.parent.name for p in target.rglob("*.safetensors")} == {"fagan-seed0"}
     texts = [path for path in target.rglob("*.[jchi]*") if path.suffix != ".gz"]
     assert "SECRET" not in "".join(path.read_text() for path in texts)

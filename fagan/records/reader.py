@@ -53,8 +53,8 @@ class Runs:
         return self.alpha[self.alpha["alpha"].notna()]
 
     def samples(self, run_id: str) -> list[Path]:
-        """Sample grids of a run in the order of their steps."""
-        return sorted((self.folder / "runs" / run_id / "samples").glob("step_*.png"))
+        """Sample grids of a run in the order of their steps: PNG, or JPEG where published."""
+        return sorted((self.folder / "runs" / run_id / "samples").glob("step_*.[pj]*"))
 
 
 def load_runs(ablation: str, results: Path = RESULTS, run_id: str | None = None) -> Runs:
