@@ -2,7 +2,9 @@
 
 import json
 import shutil
+import sys
 from dataclasses import replace
+from functools import partial
 from math import isfinite, isnan
 
 import pytest
@@ -11,7 +13,7 @@ from PIL import Image
 from torch.nn import functional
 from typer.testing import CliRunner
 
-from fagan import data, environment, evaluate, faces, files, records, train
+from fagan import data, environment, evaluate, faces, files, records, statistics, train
 from fagan.cli import app
 from fagan.config import RunConfig
 from fagan.errors import UserError
@@ -145,6 +147,31 @@ def test_inception_has_a_row_of_its_own(tmp_path, monkeypatch):
     assert lite0["extractor"] == "lite0" and not {"fid", "inception_score"} & lite0.keys()
     assert {"fid", "fid_extrapolated", "kid_inception", "recall_inception"} <= inception.keys()
     assert inception["inception_score"] >= 1 and "fd_lite0" not in inception
+
+
+def test_faces_have_a_row_of_their_own_where_they_are_asked_for(results, monkeypatch):
+    """A stand-in of pooled colours; without the package the first line says what is missing."""
+    monkeypatch.setitem(sys.modules, "face_recognition_models", None)
+    done = run_cli("one/fagan-seed0", "--results", results, "--faces")
+    assert isinstance(done.exception, UserError) and "fd_face needs" in str(done.exception)
+
+    def stand_in(crop="none", device="cpu"):
+        crops.append(crop)
+        network = partial(functional.adaptive_avg_pool2d, output_size=2)
+        return evaluate.Extractor(
+            "face", 32, 12, crop, "ab", lambda x: network(x.float()).flatten(1)
+        )
+
+    crops = []
+    monkeypatch.setattr(evaluate, "face", stand_in)
+    monkeypatch.setattr(evaluate.report, "face", stand_in)
+    done = run_cli("one/fagan-seed0", "--results", results, "--faces", "--input-size", 32)
+    assert done.exit_code == 0, done.output
+    lite0, face = files.read_json(results / "one" / "runs" / "fagan-seed0" / "scores.json")
+    assert crops[-1] == "center" and "fd_face" not in lite0
+    assert face["fd_face"] > 0 and "memorisation_face" not in face
+    scores = statistics.final_scores(records.load_runs("one", results))
+    assert scores["fd_face"].tolist() == [face["fd_face"]]
 
 
 def test_mistakes_are_named(results, tmp_path):

@@ -220,6 +220,7 @@ DAMAGE = {
     "metrics.json": '{"status": "finished", "step": 3}',
     "config.json": '{"arm": "fagan", "seed": 0, "width": "wide"}',
     "env.json": "[]",
+    "scores.json": "[3]",
 }
 
 
@@ -228,6 +229,12 @@ def test_a_damaged_file_is_named_in_one_line(record, name):
     (record.folder / name).write_text(DAMAGE[name])
     with pytest.raises(UserError, match=rf"\A[^\n]*{name} is damaged[^\n]*\Z"):
         load_runs("a", record.folder.parents[2])
+
+
+def test_the_score_of_faces_is_read_where_evaluate_left_it(record):
+    assert "fd_face" not in load_runs("a", record.folder.parents[2]).runs
+    write_json(record.folder / "scores.json", [{"fd_lite0": 3.0}, {"fd_face": 0.25}])
+    assert load_runs("a", record.folder.parents[2]).runs["fd_face"].tolist() == [0.25]
 
 
 CELLS = st.lists(

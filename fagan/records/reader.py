@@ -9,7 +9,15 @@ from typing import TYPE_CHECKING, Any
 from fagan.config import read_config
 from fagan.environment import read_environment
 from fagan.errors import UserError, reason, shown
-from fagan.files import RESULTS, ablation_folder, command_for, damaged, read_object, run_folder
+from fagan.files import (
+    RESULTS,
+    ablation_folder,
+    command_for,
+    damaged,
+    read_json,
+    read_object,
+    run_folder,
+)
 from fagan.records.schema import ENDED, KEYS, METRICS, MISSING, TABLES, TEXTS
 
 if TYPE_CHECKING:
@@ -127,7 +135,17 @@ def _row(folder: Path) -> dict[str, Any]:
     config, env = read_config(folder), read_environment(folder)
     keys = {"run_id": folder.name, "arm": config["arm"], "seed": config["seed"]}
     plain = {name: value for name, value in env.items() if not isinstance(value, dict | list)}
-    return keys | config | plain | (read_metrics(folder) or {"status": "unfinished"})
+    metrics = read_metrics(folder) or {"status": "unfinished"}
+    return keys | config | plain | metrics | _face_score(folder / "scores.json")
+
+
+def _face_score(path: Path) -> dict[str, float]:
+    """fd_face, where `python -m fagan evaluate --faces` left it beside the run."""
+    rows = read_json(path) or []
+    try:
+        return {"fd_face": float(row["fd_face"]) for row in rows if "fd_face" in row}  # noqa: B035
+    except (TypeError, ValueError) as error:
+        raise damaged(path, f"no scores as `evaluate` writes them ({reason(error)})") from error
 
 
 def _gather(name: str, runs: "pandas.DataFrame", folder: Path) -> "pandas.DataFrame":
