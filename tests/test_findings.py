@@ -9,8 +9,8 @@ import pandas as pd
 import pytest
 
 from fagan.environment import ROOT
-from fagan.records import load_runs
-from fagan.statistics import compare, final_scores
+from fagan.records import load_runs, makers
+from fagan.statistics import compare, final_scores, minutes
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 
@@ -170,6 +170,21 @@ def test_what_readme_says_in_words(records):
     late = curves[curves["step"] >= 0.8 * curves["step"].max()].groupby("run_id")["fd_lite0"]
     assert (late.last() < late.first()).mean() > 0.8
     assert pd.Series(faces.groupby("arm").size()).eq(3).all()
+
+
+def test_the_table_of_published_records_is_theirs():
+    """Runs, hours, machine and commits of every folder."""
+    text = (ROOT / "results" / "published" / "README.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| \[([\w-]+)\].*?\| (\d+) \| ([\d.]+) \| (\w+) \| (.+) \|$", text, re.M)
+    folders = {path.parent.name for path in (ROOT / "results" / "published").glob("*/plan.json")}
+    assert {name for name, *_ in rows} == folders
+    for name, n, hours, machine, commits in rows:
+        runs = load_runs(f"published/{name}", ROOT / "results")
+        assert len(runs.finished) == int(n)
+        assert minutes(runs)["minutes"].sum() / 60 == pytest.approx(float(hours), rel=0.02)
+        assert runs.runs["processor"].str.contains(machine).all()
+        made = makers(f"published/{name}", ROOT / "results")["commit"].str[:12]
+        assert {*made} == {*commits.split(", ")}
 
 
 def test_readme_is_short():
