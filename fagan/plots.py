@@ -150,15 +150,25 @@ def log_ticks(axis, subs: Sequence[float] = (1, 1.5, 2, 3, 5, 7)) -> None:
 
 
 def render(figure: Figure, alt: str, kind: str = "svg") -> bytes:
-    """The figure as an SVG that screen readers name `alt`, or as a PNG of twice its size."""
+    """The figure as an SVG that screen readers name `alt`, or a PNG or JPEG of twice its size."""
     # the whole figure, not its tight box: equal widths on a page mean equal type
-    buffer, metadata = io.BytesIO(), {"Title": alt}
-    metadata |= {"Date": None} if kind == "svg" else {"Software": None}
+    buffer = io.BytesIO()
+    if kind == "jpeg":
+        figure.savefig(buffer, format=kind, pil_kwargs={"quality": 85})
+        return buffer.getvalue()
+    metadata = {"Title": alt} | ({"Date": None} if kind == "svg" else {"Software": None})
     figure.savefig(buffer, format=kind, metadata=metadata)
-    if kind != "svg":
+    if kind == "png":
         return buffer.getvalue()
     named = f'<svg role="img" aria-label="{escape(alt)}" '.encode()
     return _rounded(buffer.getvalue().replace(b"<svg ", named, 1))
+
+
+def _fewer_colours(png: bytes) -> bytes:
+    """A third of the bytes: 256 colours are enough for lines and text."""
+    palette, smaller = Image.open(io.BytesIO(png)).convert("RGB").quantize(256), io.BytesIO()
+    palette.save(smaller, "PNG", optimize=True)
+    return smaller.getvalue()
 
 
 def _rounded(svg: bytes) -> bytes:
@@ -178,21 +188,23 @@ def _write(path: Path, data: bytes) -> None:
 def show(figure: Figure, alt: str, path: Path | None = None, photo: bool = False) -> None:
     """Display a figure in a notebook with its text alternative, close it; saved at `path`, too.
 
-    Shown as an SVG where that is small, else as a PNG. photo: it holds pictures, so it is a PNG
-    whose colours a dark page leaves alone (`unconfined`, the one class that nbconvert passes on).
+    Shown as an SVG where that is small, else as a PNG of few colours. photo: it holds pictures, so
+    it is a PNG or, where that is smaller, a JPEG, whose colours a dark page leaves alone
+    (`unconfined`, the one class that nbconvert passes on).
     """
     from IPython.display import display
 
-    data, kind = (b"" if photo else render(figure, alt)), "svg"
-    if not 0 < len(data) <= SMALL_SVG:
-        data, kind = render(figure, alt, "png"), "png"
+    kinds = ("png", "jpeg") if photo else ("svg",)
+    data, kind = min(((render(figure, alt, k), k) for k in kinds), key=lambda made: len(made[0]))
+    if kind == "svg" and len(data) > SMALL_SVG:
+        data, kind = _fewer_colours(render(figure, alt, "png")), "png"
     if path is not None:
         wanted = Path(path).suffix.removeprefix(".")
         _write(path, data if wanted == kind else render(figure, alt, wanted))
     plt.close(figure)
     mime, content, extra = "image/svg+xml", data, {"alt": alt}
-    if kind == "png":
-        mime, content = "image/png", b64encode(data)
+    if kind != "svg":
+        mime, content = f"image/{kind}", b64encode(data)
         extra |= {"width": round(96 * figure.get_figwidth()), "unconfined": photo}
     display({mime: content.decode(), "text/plain": alt}, metadata={mime: extra}, raw=True)
 

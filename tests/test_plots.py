@@ -16,7 +16,7 @@ from PIL import Image
 from fagan import plots
 
 matplotlib.use("Agg")
-SVG, PNG = "image/svg+xml", "image/png"
+SVG, PNG, JPEG = "image/svg+xml", "image/png", "image/jpeg"
 
 
 def made(arms, floor=None):
@@ -88,16 +88,22 @@ def test_a_figure_is_shown_with_its_alternative(figure, shown, tmp_path):
     assert not plots.plt.fignum_exists(figure.number)
 
 
-def test_large_figures_and_photographs_are_pngs(figure, shown):
+def test_large_figures_are_pngs_and_photographs_what_is_smaller(figure, shown, tmp_path):
     rng = np.random.default_rng(0)
     figure.axes[0].scatter(*rng.normal(size=(2, 4_000)), c=rng.uniform(size=4_000))
     plots.show(figure, "many dots")
-    photo, ax = plots.plt.subplots()
-    plots.bare(ax).imshow(rng.uniform(size=(4, 4, 3)))
-    plots.show(photo, "a face", photo=True)
-    for (data, metadata), bare in zip(shown, (False, True), strict=True):
-        assert SVG not in data and Image.open(io.BytesIO(b64decode(data[PNG]))).width == 1400
-        assert metadata[PNG] == {"alt": data["text/plain"], "width": 672, "unconfined": bare}
+    for grain in (0, 1):
+        photo, ax = plots.plt.subplots()
+        plots.bare(ax).imshow(0.5 + grain * rng.uniform(-0.5, 0.5, size=(400, 400, 3)))
+        plots.show(photo, "a face", tmp_path / "face.png", photo=True)
+    wanted = ((PNG, False), (PNG, True), (JPEG, True))
+    for (data, metadata), (mime, bare) in zip(shown, wanted, strict=True):
+        assert data.keys() == {mime, "text/plain"}
+        assert Image.open(io.BytesIO(b64decode(data[mime]))).width == 1400
+        assert metadata[mime] == {"alt": data["text/plain"], "width": 672, "unconfined": bare}
+    pictures = (tmp_path / "face.png", io.BytesIO(b64decode(data[JPEG])))
+    file, inline = (np.asarray(Image.open(x).convert("RGB"), dtype=float) for x in pictures)
+    assert 0 < np.abs(file - inline).mean() < 20  # the file has every colour
 
 
 def test_a_saved_figure_has_a_dark_rendition(figure, tmp_path):
