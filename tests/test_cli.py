@@ -171,7 +171,7 @@ def test_parameters_are_listed_with_their_meaning():
 
 
 def test_a_closed_pipe_is_no_traceback():
-    command = f"{sys.executable} -m fagan parameters | head -1"
+    command = f"{shlex.quote(sys.executable)} -m fagan parameters | head -1"
     done = subprocess.run(["bash", "-c", command], cwd=ROOT, capture_output=True, text=True)
     assert done.stdout.count("\n") == 1 and done.stderr == ""
 
