@@ -86,10 +86,8 @@ def evaluate(
     from rich.console import Console
     from rich.table import Table
 
-    from fagan.evaluate import face, inception_missing
+    from fagan.evaluate import inception_missing
 
-    if faces:
-        face()  # before minutes of other scores
     if missing := inception_missing():
         print(f"{missing}; scored with fd_lite0 alone")
     ask = {"n_fake": n_fake, "n_real": n_real, "input_size": input_size}

@@ -194,13 +194,15 @@ def show(figure: Figure, alt: str, path: Path | None = None, photo: bool = False
     """
     from IPython.display import display
 
-    kinds = ("png", "jpeg") if photo else ("svg",)
-    data, kind = min(((render(figure, alt, k), k) for k in kinds), key=lambda made: len(made[0]))
+    made = {kind: render(figure, alt, kind) for kind in (("png", "jpeg") if photo else ("svg",))}
+    kind = min(made, key=lambda kind: len(made[kind]))
+    data = made[kind]
     if kind == "svg" and len(data) > SMALL_SVG:
-        data, kind = _fewer_colours(render(figure, alt, "png")), "png"
+        made["png"] = render(figure, alt, kind := "png")
+        data = _fewer_colours(made["png"])
     if path is not None:
         wanted = Path(path).suffix.removeprefix(".")
-        _write(path, data if wanted == kind else render(figure, alt, wanted))
+        _write(path, made.get(wanted) or render(figure, alt, wanted))
     plt.close(figure)
     mime, content, extra = "image/svg+xml", data, {"alt": alt}
     if kind != "svg":

@@ -125,6 +125,7 @@ OTHERS = {
     "2018": "the blog",
     "4×4": "a map",
     "8×8 alpha to 0": "a definition",
+    "kernels 4 and 6": "kernels",
     "8×8": "a map",
     "32 pixels": "a size",
     "28 pixels": "a distance",
@@ -169,6 +170,8 @@ def test_what_readme_says_in_words(records):
         for arm in scores["arm"].unique():
             table = compare(scores, "fd_lite0", arm, least=2)
             assert (table["low"] < 0).all() and (table["high"] > 0).all()
+    for scores, seeds in ((photos, 2), (final_scores(records["celeba32"]), 3)):
+        assert scores.groupby("arm").size().eq(seeds).all()
     detectable = compare(faces, "fd_lite0", "sagan")["detectable"]
     assert np.isclose(detectable.median(), 33, atol=3)
     curves = records["overnight"].history.dropna(subset=["fd_lite0"])

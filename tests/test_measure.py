@@ -150,7 +150,7 @@ def test_inception_has_a_row_of_its_own(tmp_path, monkeypatch):
 
 
 def test_faces_have_a_row_of_their_own_where_they_are_asked_for(results, monkeypatch):
-    """A stand-in of pooled colours; without the package the first line says what is missing."""
+    """A stand-in of pooled colours; without the package a line says what is missing."""
     monkeypatch.setitem(sys.modules, "face_recognition_models", None)
     done = run_cli("one/fagan-seed0", "--results", results, "--faces")
     assert isinstance(done.exception, UserError) and "fd_face needs" in str(done.exception)
@@ -163,7 +163,6 @@ def test_faces_have_a_row_of_their_own_where_they_are_asked_for(results, monkeyp
         )
 
     crops = []
-    monkeypatch.setattr(evaluate, "face", stand_in)
     monkeypatch.setattr(evaluate.report, "face", stand_in)
     done = run_cli("one/fagan-seed0", "--results", results, "--faces", "--input-size", 32)
     assert done.exit_code == 0, done.output

@@ -143,9 +143,10 @@ def _face_score(path: Path) -> dict[str, float]:
     """fd_face, where `python -m fagan evaluate --faces` left it beside the run."""
     rows = read_json(path) or []
     try:
-        return {"fd_face": float(row["fd_face"]) for row in rows if "fd_face" in row}  # noqa: B035
+        scores = [float(row["fd_face"]) for row in rows if "fd_face" in row]
     except (TypeError, ValueError) as error:
         raise damaged(path, f"no scores as `evaluate` writes them ({reason(error)})") from error
+    return {"fd_face": scores[0]} if scores else {}
 
 
 def _gather(name: str, runs: "pandas.DataFrame", folder: Path) -> "pandas.DataFrame":
