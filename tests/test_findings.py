@@ -195,6 +195,22 @@ def test_the_table_of_published_records_is_theirs():
         assert {*made} == {*commits.split(", ")}
 
 
+def test_what_the_face_sees_is_what_its_page_found():
+    text = (ROOT / "docs" / "statistics.md").read_text(encoding="utf-8")
+    rows = re.findall(
+        r"^\| ([a-z].*?)(?:: ([\d., ]+))? \| ([\d., ]+) \| ([\d., ]+) \|$", text, re.M
+    )
+    table = ROOT / "results" / "published" / "celeba32" / "tables" / "degradations.csv"
+    worse = pd.read_csv(table).query("kind != 'upside down'")
+    said = {(levels, faces, whole) for _, levels, faces, whole in rows}
+    found = set()
+    for kind, own in worse.groupby("kind"):
+        levels = "" if kind == "none" else ", ".join(f"{v:g}" for v in own["level"])
+        columns = (own["fd_face"], "{:.3f}"), (own["fd_lite0"], "{:,.0f}")
+        found.add((levels, *(", ".join(map(form.format, values)) for values, form in columns)))
+    assert len(rows) == len(found) == 7 and said == found
+
+
 def test_readme_is_short():
     words = re.sub(r"```.*?```", " ", README, flags=re.S).split()
     assert len(README.splitlines()) <= 150 and len(words) <= 900

@@ -1,7 +1,7 @@
 """dlib's face descriptor as a feature extractor: a residual network made to tell people apart.
 
 Own code because dlib's wheel takes 0.1 s an image on one core: with the factors of each affine
-layer folded into the convolution before it, PyTorch takes a fifth of that. The weights are read
+layer folded into the convolution before it, PyTorch takes a tenth of that. The weights are read
 from dlib's own file; tests/test_evaluate_features.py holds the features to dlib's.
 
 Source: Davis King's dlib_face_recognition_resnet_model_v1 (public domain), a ResNet of 29

@@ -93,7 +93,7 @@ def lite0(input_size: int = 64, device: str = "cpu") -> Extractor:
 
 
 def face(crop: str = "none", device: str = "cpu") -> Extractor:
-    """dlib's descriptor of a face: 128 features made to tell people apart, 25 ms an image.
+    """dlib's descriptor of a face: 128 features made to tell people apart, 10 ms an image.
 
     For pictures of aligned faces as CelebA has them, whole (crop "none") or their central square
     ("center"): the square that dlib expects is cut from where CelebA's eyes are. It sees the face,
