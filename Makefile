@@ -75,7 +75,7 @@ layers: $(READY)  ## the layers in a network that is not ours, as a page of the 
 	@$(PYTHON) -m fagan analyse $(NAMED) use_the_layers
 
 test: $(READY)  ## every test, a real smoke ablation included
-	@$(PYTHON) -m pytest $(TESTS)
+	@OMP_NUM_THREADS=1 $(PYTHON) -m pytest -n $(or $(CORES),2) --dist loadfile $(TESTS)
 
 test-slurm: $(READY)  ## the graph on a real Slurm of two nodes on this machine (as root it installs Slurm)
 	@$(PYTHON) -m pytest -m slurm -rs tests/test_slurm.py

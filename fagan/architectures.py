@@ -87,10 +87,6 @@ class Stages:
     def residual(self) -> bool:
         return self.generator[0].startswith("B")
 
-    def __str__(self) -> str:
-        output = "" if self.output == "C" else f", output {self.output}"
-        return f"{' '.join(self.generator)}{output} | {' '.join(self.discriminator)}"
-
 
 def parse_stages(text: str) -> Stages:
     """`"F F C+A, output F | F C F+A"` -> Stages. Raises UserError naming the part that is wrong."""

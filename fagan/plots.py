@@ -23,7 +23,6 @@ from PIL import Image
 
 from fagan.files import replacing
 from fagan.records import Runs
-from fagan.records import read_grid as read_grid  # a picture like the others
 
 STYLE = Path(__file__).resolve().parents[1] / "notebooks" / "matplotlibrc"
 # as in matplotlibrc, and what a dark page has in their place

@@ -1,4 +1,4 @@
-"""A synthetic ablation: with two runs' weights, and analysed by small notebooks of every kind."""
+"""A synthetic ablation, analysed by small notebooks of every kind."""
 
 from pathlib import Path
 from types import SimpleNamespace
@@ -9,7 +9,6 @@ from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 from records_factory import make_ablation
 
 from fagan import pages
-from fagan.config import RunConfig
 
 PARAMETERS = 'ablation = "laptop"  # which\nresults = "results"  # where'
 LOAD = """
@@ -26,7 +25,7 @@ runs = load_runs(ablation, ROOT / results)
 """
 FIGURE = """
 figure, ax = plt.subplots(figsize=(4, 2))
-ax.plot([1, 2, 3])
+ax.plot([10, 20, 30])
 plots.show(figure, "A line & <more>", runs.folder / "figures" / "line.svg")
 """
 PHOTO = """
@@ -90,24 +89,3 @@ def analysed(tmp_path_factory):
         patch.setattr(pages, "ANALYSIS", notebooks)
         said = pages.analyse("tiny", results)
     return SimpleNamespace(results=results, folder=folder, said=said, notebooks=notebooks)
-
-
-@pytest.fixture(scope="session")
-def ablation(tmp_path_factory):
-    """Folder of a synthetic ablation; sagan-seed0 and fagan-seed0 have networks with open gates."""
-    folder = make_ablation(tmp_path_factory.mktemp("machine") / "results", images=400, n_real=240)
-    for arm in ("sagan", "fagan"):
-        _keep_weights(folder / "runs" / f"{arm}-seed0", architecture=arm)
-    return folder
-
-
-def _keep_weights(folder, architecture):
-    from package import open_gates
-
-    from fagan.models import build
-    from fagan.train import save_weights
-
-    config = RunConfig(architecture=architecture, resolution=32, width=0.25)
-    for network, name in zip(build(config), ("generator", "discriminator"), strict=True):
-        open_gates(network)
-        save_weights(network, folder / f"{name}.safetensors")

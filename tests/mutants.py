@@ -128,7 +128,7 @@ MUTANTS = {
     ],
     ("evaluate/ties", "evaluate_ties"): [
         ("(a - b).abs().sum()", "(a - b).sum().abs()"),
-        ("(pairs - tied) / (n * (n - 1))", "pairs / n**2"),
+        ("(pairs - tied) / (n * (n - 1))", "(pairs) / n**2"),
         ("if k not in pair", "if k in pair"),
         (".square().mean().sqrt())", ".square().mean())"),
     ],

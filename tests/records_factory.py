@@ -193,7 +193,7 @@ def _write_run(config, folder, diverged, unfinished, grids):
             n_fake=5000,
             n_real=5000,
             extractor="lite0",
-            input_size=128,
+            input_size=64,
             resize="bilinear, antialias",
             split="reference",
             eval_seed=0,

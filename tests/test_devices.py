@@ -4,7 +4,6 @@ import os
 import subprocess
 import sys
 import tempfile
-import time
 
 import pytest
 
@@ -108,10 +107,8 @@ def test_a_lease_ends_with_its_holder(monkeypatch):
         said.append(line)
         process.kill()
 
-    began = time.monotonic()
     with devices.lease(say=say) as slot:
         assert slot.uuid == UUIDS[0]
         assert locks.holder(slot.path).pid == os.getpid()
-    assert time.monotonic() - began < 30
     assert len(said) == 1 and f"process {process.pid}" in said[0]
     process.wait()

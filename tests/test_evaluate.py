@@ -59,13 +59,6 @@ def test_frechet_of_commuting_covariances():
     assert distance == pytest.approx(expected, rel=1e-10)
 
 
-def test_frechet_of_covariances_that_do_not_commute():
-    # rank one each: C = u u^T, whose root of the product has the trace |u.v|
-    u, v = torch.tensor([1.0, 2.0, 0.0]), torch.tensor([0.5, -1.0, 3.0])
-    distance = frechet_distance(gaussian([0, 0, 0], u.outer(u)), gaussian([0, 0, 0], v.outer(v)))
-    assert distance == pytest.approx(float(u @ u + v @ v - 2 * abs(u @ v)), rel=1e-10)
-
-
 def test_frechet_where_images_are_fewer_than_features():
     x, y = features(7, 40), features(9, 40, seed=1)
     a, b = statistics(x), statistics(y)
@@ -79,13 +72,8 @@ def test_what_is_no_number_is_named_and_never_scored():
     x = features(10)
     x[3, 2], x[7] = float("nan"), float("inf")
     for measure in (statistics, lambda z: kernel_distance(z, features(10), generator=generator())):
-        with pytest.raises(ValueError, match="2 of 10 images") as caught:
+        with pytest.raises(NotFinite, match="2 of 10 images"):
             measure(x)
-        assert caught.type is NotFinite
-    with pytest.raises(ValueError, match="N >= 2"):
-        statistics(x[:1])
-    with pytest.raises(ValueError, match="same extractor"):
-        frechet_distance(statistics(features(5, 3)), statistics(features(5, 4)))
     with pytest.raises(ValueError, match="below zero"):
         frechet_distance(gaussian([0, 0], [[1, 0], [0, -1]]), gaussian([0, 0], torch.eye(2)))
 
@@ -123,23 +111,10 @@ def test_what_is_kept_of_one_reference_is_not_taken_for_another():
     assert distance(one, subsets=3) == distance(one.clone(), subsets=3) != first
 
 
-def test_kernel_distance_is_unbiased_where_frechet_is_not():
-    kernel, frechet = {}, {}
-    for n in (20, 160):
-        pairs = [(features(n, seed=2 * s), features(n, seed=2 * s + 1)) for s in range(60)]
-        values = [kernel_distance(*p, 1, n, generator=generator())[0] for p in pairs]
-        kernel[n] = np.mean(values), np.std(values) / math.sqrt(60)
-        frechet[n] = np.mean([frechet_distance(*map(statistics, p)) for p in pairs])
-    assert all(abs(mean) < 3 * error for mean, error in kernel.values())
-    assert frechet[20] > 4 * frechet[160] > 0
-
-
 def test_kernel_distance_is_seeded_and_capped():
     x, y = features(60), features(200, seed=1, shift=0.5)
     first, again, other = (kernel_distance(x, y, 10, 50, generator=generator(s)) for s in (0, 0, 1))
-    assert first == again != other
-    assert first[1] > 0
-    assert kernel_distance(x, y, 1, 50, generator=generator())[1] == 0  # of the subsets: n, not n-1
+    assert first == again != other and first[1] > 0
     # capped at the smaller set: the same as asking for its size
     capped = kernel_distance(x, y, 10, 1000, generator=generator())
     assert capped == kernel_distance(x, y, 10, 60, generator=generator())
@@ -185,52 +160,24 @@ def test_image_i_depends_on_seed_and_i_alone():
     torch.testing.assert_close(draw_latents(7, 128, 4), expected)
 
 
-def test_sampling_leaves_training_as_it_was():
-    def train(evaluate: bool):
-        network = tiny()
-        network.bn.eval()  # a mode of its own, to be kept
-        optimizer = torch.optim.Adam(network.parameters(), lr=1e-2)
-        for _ in range(4):
-            if evaluate:
-                sample(network, 6, 20, seed=0, batch=4)
-            optimizer.zero_grad()
-            network(torch.randn(8, 20)).square().mean().backward()
-            optimizer.step()
-        assert network.training and network.fc.training and not network.bn.training
-        return network.state_dict(), torch.get_rng_state()
-
-    (with_samples, rng_with), (without, rng_without) = train(True), train(False)
-    assert torch.equal(rng_with, rng_without)
-    assert with_samples.keys() == without.keys()
-    for name in without:
-        assert torch.equal(with_samples[name], without[name]), name
-
-
-def test_evaluating_restores_after_an_error_too():
+def test_sampling_leaves_the_network_as_it_was_even_where_it_fails():
     network = tiny()
-    before = {k: v.clone() for k, v in network.state_dict().items()}
+    network.bn.eval()  # a mode of its own, to be kept
+    before = {name: tensor.clone() for name, tensor in network.state_dict().items()}
+    modes, rng = [module.training for module in network.modules()], torch.get_rng_state()
+
+    def moved():
+        return [k for k, v in network.state_dict().items() if not torch.equal(v, before[k])]
+
+    sample(network, 6, 20, seed=0, batch=4)
+    assert not moved()
     with pytest.raises(RuntimeError, match="mine"), evaluating(network):
-        assert not network.bn.training
-        network(torch.randn(4, 20))
+        assert not any(module.training for module in network.modules())
+        network(torch.ones(4, 20))
+        assert moved()  # the released norm takes its step in eval mode, too
         raise RuntimeError("mine")
-    assert network.training and network.bn.training
-    assert all(torch.equal(v, before[k]) for k, v in network.state_dict().items())
-
-
-def test_pixels_are_clamped_and_what_is_no_number_is_refused():
-    class Constant(nn.Module):
-        def __init__(self, value):
-            super().__init__()
-            self.value = value
-
-        def forward(self, z):
-            return torch.full((len(z), 3, 2, 2), self.value)
-
-    values = {-7.0: 0, -1.0: 0, 1.0: 255, 3.0: 255, 0.5: 191}
-    for value, pixel in values.items():
-        assert sample(Constant(value), 2, 4, 0).unique().tolist() == [pixel]
-    with pytest.raises(NotFinite, match="NaN"):
-        sample(Constant(float("nan")), 2, 4, 0)
+    assert not moved() and modes == [module.training for module in network.modules()]
+    assert torch.equal(torch.get_rng_state(), rng)
 
 
 # ---------------------------------------------------------------- references, scores, floors
@@ -266,49 +213,45 @@ def cache(tmp_path, monkeypatch):
 
 def test_a_reference_is_computed_once_and_says_what_it_is(cache):
     data, extractor = image_set(), stand_in()
-    first = reference(data, 50, extractor)
-    assert len(extractor.network.seen) == 50 == len(set(extractor.network.seen))
-    again = reference(data, 50, extractor)
-    assert len(extractor.network.seen) == 50
-    assert torch.equal(first.features, again.features)
+    first, again = reference(data, 50, extractor), reference(data, 50, extractor)
     chosen = sorted(extractor.network.seen)
+    assert len(chosen) == 50 == len(set(chosen))
+    assert chosen != list(range(50))  # a folder may be sorted by class
     assert torch.equal(first.features, extractor(data.images[chosen]))
-    torch.testing.assert_close(again.statistics.mean, first.features.double().mean(0))
+    assert torch.equal(first.features, again.features)
     identity = (first.name, first.split, first.checksum, first.resolution, first.n_real)
     assert identity == ("noise", "test", "c0ffee", 8, 50)
-    assert chosen != list(range(50))  # a folder may be sorted by class
     assert [p.suffix for p in cache.iterdir()] == [".npz"]
 
 
-def test_the_cache_key_holds_everything_that_matters(cache):
+@pytest.mark.parametrize(
+    ("data", "n", "changed"),
+    [
+        ({"checksum": "facade"}, 50, {}),
+        ({}, 60, {}),
+        ({}, 50, {"weights_sha256": "cd" * 32}),
+        ({}, 50, {"input_size": 16}),
+        ({}, 50, {"resize": "another"}),
+    ],
+)
+def test_the_cache_key_holds_everything_that_matters(cache, data, n, changed):
     reference(image_set(), 50, stand_in())
-    for count, (data, n, changed) in enumerate(
-        (
-            ({"checksum": "facade"}, 50, {}),
-            ({}, 60, {}),
-            ({}, 50, {"weights_sha256": "cd" * 32}),
-            ({}, 50, {"input_size": 16}),
-            ({}, 50, {"resize": "another"}),
-        ),
-        start=2,
-    ):
-        extractor = stand_in(network=Pixels(), **changed)
-        reference(image_set(**data), n, extractor)
-        assert extractor.network.seen and len(list(cache.iterdir())) == count
+    extractor = stand_in(network=Pixels(), **changed)
+    reference(image_set(**data), n, extractor)
+    assert extractor.network.seen and len(list(cache.iterdir())) == 2
 
 
-@pytest.mark.parametrize("how", ["flipped", "other shape", "pickle"])
+@pytest.mark.parametrize("how", ["flipped", "pickle"])
 def test_a_broken_cache_file_is_made_again(cache, how):
     data, extractor = image_set(), stand_in()
     first = reference(data, 50, extractor)
     (path,) = cache.iterdir()
-    content = bytearray(path.read_bytes())
-    content[len(content) // 2] ^= 1
     if how == "flipped":
+        content = bytearray(path.read_bytes())
+        content[len(content) // 2] ^= 1
         path.write_bytes(content)
     else:
-        odd = np.zeros((3, 12), np.float32) if how == "other shape" else np.array([{}], object)
-        np.savez(path, features=odd)
+        np.savez(path, features=np.array([{}], object))
     for seen in (50, 0):
         extractor.network.seen.clear()
         assert torch.equal(reference(data, 50, extractor).features, first.features)
@@ -320,8 +263,13 @@ def test_a_score_names_what_it_compared():
     ref = reference(image_set(), 500, extractor)
     fakes = image_set(70, seed=1).images
     result = score(fakes, ref, extractor, seed=4)
-    numbers = {k: result.pop(k) for k in ("fd_lite0", "kid_lite0", "kid_lite0_std")}
+    made = extractor(fakes)
+    fd = frechet_distance(statistics(made), ref.statistics)
+    kid, deviation = kernel_distance(made, ref.features, generator=generator(4))
     assert result == {
+        "fd_lite0": fd,
+        "kid_lite0": kid,
+        "kid_lite0_std": deviation,
         "n_fake": 70,
         "n_real": 120,  # what there is, not what was asked for
         "extractor": "lite0",
@@ -331,30 +279,23 @@ def test_a_score_names_what_it_compared():
         "eval_seed": 4,
         "weights_sha256": "ab" * 32,
     }
-    expected = frechet_distance(statistics(extractor(fakes)), ref.statistics)
-    assert numbers["fd_lite0"] == expected
-    assert "kid_lite0" not in score(fakes, ref, extractor, kid=False)
-    shuffled = score(fakes.flip(0), ref, extractor, seed=4)
-    assert shuffled["fd_lite0"] == pytest.approx(expected, rel=1e-9)
-    assert score(fakes, ref, extractor, seed=4)["kid_lite0"] == numbers["kid_lite0"]
+    shuffled = score(fakes.flip(0), ref, extractor, kid=False)
+    assert shuffled["fd_lite0"] == pytest.approx(fd, rel=1e-9) and "kid_lite0" not in shuffled
 
 
 def test_fid_is_the_name_of_inception_alone():
     extractor = stand_in(name="inception")
     fakes, ref = image_set(50, 1).images, reference(image_set(), 60, extractor)
     state = torch.get_rng_state()
-    result = score(fakes, ref, extractor, seed=1)
+    result, again, other = (score(fakes, ref, extractor, seed) for seed in (1, 1, 2))
+    assert torch.equal(state, torch.get_rng_state())
     assert not {"fd_lite0", "kid_lite0"} & result.keys()
     # by torchmetrics, and the same as ours; its subsets, of all 50 of 60, are the seed's
     expected = frechet_distance(statistics(extractor(fakes)), ref.statistics)
-    assert result["fid"] == pytest.approx(expected, rel=1e-6)
+    assert result["fid"] == other["fid"] == pytest.approx(expected, rel=1e-6)
     ours, _ = kernel_distance(extractor(fakes), ref.features, generator=generator())
     assert result["kid_inception"] == pytest.approx(ours, abs=3 * result["kid_inception_std"])
-    assert torch.equal(state, torch.get_rng_state())
-    assert score(fakes, ref, extractor, seed=1) == result
-    other = score(fakes, ref, extractor, seed=2)
-    assert other["fid"] == result["fid"] and other["kid_inception"] != result["kid_inception"]
-    assert "kid_inception" not in score(fakes, ref, extractor, kid=False)
+    assert again == result and other["kid_inception"] != result["kid_inception"]
 
 
 def test_scores_of_different_makes_are_refused():
@@ -363,7 +304,7 @@ def test_scores_of_different_makes_are_refused():
     for change in ({"name": "inception"}, {"input_size": 16}, {"weights_sha256": "cd" * 32}):
         with pytest.raises(ValueError, match="the reference was made with"):
             score(fakes, ref, stand_in(**change))
-    with pytest.raises(ValueError, match="pixels"):
+    with pytest.raises(ValueError, match="of 4 pixels"):
         score(fakes[..., :4], ref, stand_in())
 
 
@@ -374,13 +315,11 @@ def test_the_floor_compares_images_that_the_reference_does_not_hold():
     extractor.network.seen.clear()
     train = image_set(200, seed=1, checksum="other", split="train")
     result = floor(train, ref, 80, extractor)
-    assert (result["n_fake"], result["n_real"]) == (80, 60)
-    assert result.keys() == {"fd_lite0_floor", "kid_lite0_floor", "n_fake", "n_real"}
     chosen = extractor.network.seen
     assert len(set(chosen)) == 80
     expected = score(train.images[sorted(chosen)], ref, extractor)
-    assert result["fd_lite0_floor"] == pytest.approx(expected["fd_lite0"], rel=1e-9)
-    assert result["kid_lite0_floor"] == pytest.approx(expected["kid_lite0"], rel=1e-6)
+    floors = {f"{name}_floor": expected[name] for name in ("fd_lite0", "kid_lite0")}
+    assert result == pytest.approx(floors | {"n_fake": 80, "n_real": 60}, rel=1e-6)
 
     # a reference of the training images: two halves of them all
     ref = reference(train, 150, extractor)
@@ -396,12 +335,9 @@ def test_the_floor_compares_images_that_the_reference_does_not_hold():
     [
         (1, 1, "train", "", "noise gives 1 images to train on and 1 .*at least 4 and 2"),
         (3, 3, "train", "", "noise gives 3 images"),
-        (4, 1, "held-out", "", "noise gives 4 images to train on and 1"),
-        (9, 31, "held-out", "faces", "n_real=31: .* faces needs at least 32 .*; SET=n_real=32"),
         (9, 63, "held-out", "ties", "n_real=63: .* ties needs at least 64 .*; SET=n_real=64"),
         (4, 2, "held-out", "", None),
         (4, 4, "train", "", None),
-        (10, 10, "train", "", None),
     ],
 )
 def test_too_few_images_are_refused_and_enough_are_scored(n_train, n_real, split, ties, message):
@@ -415,7 +351,6 @@ def test_too_few_images_are_refused_and_enough_are_scored(n_train, n_real, split
     enough_images(train, real)
     extractor = stand_in()
     ref = reference(real, 500, extractor)
-    for n in (2, 50):
-        assert np.isfinite(floor(train, ref, n, extractor)["fd_lite0_floor"])
-        scores = score(image_set(n, seed=2).images, ref, extractor)
-        assert np.isfinite([scores["fd_lite0"], scores["kid_lite0"]]).all()
+    assert np.isfinite(floor(train, ref, 2, extractor)["fd_lite0_floor"])
+    scores = score(image_set(2, seed=2).images, ref, extractor)
+    assert np.isfinite([scores["fd_lite0"], scores["kid_lite0"]]).all()

@@ -4,7 +4,6 @@ import math
 
 import pytest
 import torch
-from torch.nn import functional as F
 
 from fagan.evaluate import coherence
 from fagan.evaluate.ties import _agreement, _signal
@@ -24,13 +23,8 @@ def other():
 
 
 def test_real_faces_keep_both_ties(real, other):
-    scores = coherence(other, real)
-    assert scores.keys() == {
-        "coherence_eyes",
-        "coherence_outfit",
-        "signal_eyes",
-        "signal_outfit",
-    }
+    scores, kinds = coherence(other, real), ("coherence", "signal")
+    assert scores.keys() == {f"{kind}_{tie}" for kind in kinds for tie in ("eyes", "outfit")}
     assert all(value == pytest.approx(1, abs=0.12) for value in scores.values()), scores
 
 
@@ -45,31 +39,18 @@ def test_one_broken_tie_is_seen_and_the_other_stays(real, other, tie, kept):
     assert 0.3 < coherence(half, real)[f"coherence_{tie}"] < 0.7
 
 
-def test_a_coherence_without_a_signal_is_told(real, other):
-    """What looks coherent and is not: equal images, few images, irises that are not drawn."""
-    equal = torch.full_like(real, 120)
-    scores = coherence(equal, real)
-    assert math.isnan(scores["coherence_eyes"]) and math.isnan(scores["coherence_outfit"])
-    assert scores["signal_eyes"] < 1e-3 and scores["signal_outfit"] < 1e-3
-
+def test_a_coherence_without_a_signal_is_told(real):
+    """What looks coherent and is not: equal images and few images."""
+    equal = coherence(torch.full_like(real, 120), real)
     collapsed = coherence(real[:10].repeat(N // 10, 1, 1, 1), real)
-    assert collapsed["signal_eyes"] < 0.1 and collapsed["signal_outfit"] < 0.1
-
-    blurred = F.avg_pool2d(other.float(), 16).repeat_interleave(16, 2).repeat_interleave(16, 3)
-    assert coherence(blurred.to(torch.uint8), real)["signal_eyes"] < 0.5
+    for tie in ("eyes", "outfit"):
+        assert math.isnan(equal[f"coherence_{tie}"]) and equal[f"signal_{tie}"] < 1e-3
+        assert collapsed[f"signal_{tie}"] < 0.1
 
 
 def test_what_is_kept_of_one_reference_is_not_taken_for_another(real, other):
-    half = real[: N // 2]
     scores = coherence(other, real)
-    assert coherence(other, half) != scores and coherence(other, real) == scores
-    assert coherence(other, real.clone()) == scores
-
-
-def test_order_of_the_images_does_not_matter(real, other):
-    shuffled = other[torch.randperm(N, generator=torch.Generator().manual_seed(0))]
-    for name, value in coherence(other, real).items():
-        assert coherence(shuffled, real)[name] == pytest.approx(value, rel=1e-5)
+    assert coherence(other, real[: N // 2]) != scores and coherence(other, real) == scores
 
 
 def test_agreement_equals_its_definition():

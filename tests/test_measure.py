@@ -85,7 +85,7 @@ def test_a_run_is_scored_as_its_training_scored_it(results):
 def test_a_published_run_of_another_machine_is_scored_and_nothing_is_added_to_it(results, tmp_path):
     published = tmp_path / "published" / "one"
     shutil.copytree(results / "one", published)
-    folder, out = published / "runs" / "fagan-seed0", tmp_path / "scores.json"
+    folder = published / "runs" / "fagan-seed0"
     (folder / "scores.json").unlink(missing_ok=True)
     env = files.read_json(folder / "env.json")
     env |= {"processor": "another", "versions": env["versions"] | {"torch": "0.4.1"}}
@@ -96,9 +96,6 @@ def test_a_published_run_of_another_machine_is_scored_and_nothing_is_added_to_it
     assert "published/one/fagan-seed0" in done.output.replace("\n", "")
     assert "another processor, torch than the record's: the last digits may differ" in done.output
     assert sorted(published.rglob("*")) == before
-    options = ("--results", tmp_path, "--input-size", 32, "--out", out)
-    assert run_cli("published/one/fagan-seed0", *options).exit_code == 0
-    assert json.loads(out.read_text())[0]["fd_lite0"] > 0
 
 
 def scored(tmp_path, *arguments):
@@ -115,7 +112,6 @@ def test_a_folder_is_scored_whole_against_another(tmp_path):
     assert (row["n_fake"], row["n_real"]) == (55, 70)  # none held out on either side
     assert (row["scored"], row["reference"], row["split"]) == ("one", "faces", "given")
     assert "coherence_eyes" not in row, "a folder that is called faces is a folder"
-    assert "coherence_eyes" not in scored(tmp_path, other, one)
     same = scored(tmp_path, one, one)
     assert same["fd_lite0"] < 1e-6 < row["fd_lite0"]
     assert same["precision_lite0"] == same["coverage_lite0"] == 1
@@ -174,15 +170,13 @@ def test_faces_have_a_row_of_their_own_where_they_are_asked_for(results, monkeyp
 
 
 def test_mistakes_are_named(results, tmp_path):
-    few, zipped = write_images(tmp_path / "few", 10, 1), str(tmp_path / "nowhere.zip")
+    few = write_images(tmp_path / "few", 10, 1)
     for arguments, message in (
         (["nowhere"], "is no folder or zip, and no run: write ABLATION/RUN_ID"),
-        (["one/fagan-seed7"], "unknown run 'fagan-seed7'"),
         (["one/fagan-seed1"], "fagan-seed1 has no weights"),
-        (["one/fagan-seed0", "--n-fake", 9], "9 images to score: a score needs at least 50"),
-        (["one/fagan-seed0", zipped], "no folder or zip of images at"),
+        (["one/fagan-seed0", "nowhere.zip"], "no folder or zip of images at"),
         ([few], "needs a reference"),
-        ([few, "faces", "--resolution", 32], "10 images to score: a score needs at least 50"),
+        ([few, few, "--resolution", 32], "10 images to score: a score needs at least 50"),
     ):
         done = run_cli(*arguments, "--results", results)
         assert isinstance(done.exception, UserError) and message in str(done.exception)

@@ -5,12 +5,14 @@ import html
 import json
 import re
 import shutil
+from functools import partial
 from html.parser import HTMLParser
+from types import SimpleNamespace
 
 import nbformat
 import numpy as np
 import pytest
-from conftest import FIGURE, LOAD, TABLE, write_notebook
+from conftest import write_notebook
 from records_factory import make_ablation
 
 from fagan import pages, runner
@@ -71,37 +73,47 @@ def test_a_warm_kernel_hands_on_no_names_and_no_figures(analysed):
     assert "(False, 0)" in page(analysed, "samples")
 
 
-def test_a_page_is_made_anew_when_its_notebook_is_mended(analysed, tmp_path, monkeypatch):
+@pytest.fixture
+def small(tmp_path, monkeypatch):
+    """An ablation of one run: .folder, .write(name, code), .analyse(...) and .read(name) a page."""
     results, notebooks = tmp_path / "results", tmp_path / "notebooks"
-    shutil.copytree(analysed.results, results)
-    shutil.copytree(analysed.notebooks, notebooks)
+    folder = make_ablation(results, arms={"dcgan": {"architecture": "dcgan"}}, seeds=1, grids=0)
     monkeypatch.setattr(pages, "ANALYSIS", notebooks)
-    for name in ("alphas", "attention", "reproduce"):
-        (notebooks / f"{name}.ipynb").unlink()
-    write_notebook(notebooks, "zebra", "'mended'")
-    write_notebook(notebooks, "scores", "1 / 0")
-    left = pages.analyse("tiny", results, ["zebra", "scores"])
-    assert set(left) == {"alphas", "attention", "reproduce", "scores"}
-    assert "mended" in (results / "tiny" / "analysis" / "zebra.html").read_text()
-    assert not (results / "tiny" / "analysis" / "scores.html").exists(), "of an earlier analysis"
-    said = "import os; print('threads', os.environ['OMP_NUM_THREADS'])"
-    for name in ("index", "scores", "samples"):
-        write_notebook(notebooks, name, said)
-    assert pages.analyse("tiny", results, cores=7) == {} and pages.whole(results / "tiny")
-    for name, threads in {"scores": 2, "samples": 2, "index": 7}.items():  # the front page alone
-        page = (results / "tiny" / "analysis" / f"{name}.html").read_text()
-        assert f"threads {threads}" in page, "the kernels share the cores"
-    (results / "tiny" / "analysis" / "scores.html").unlink()
-    assert not pages.whole(results / "tiny")
+    return SimpleNamespace(
+        folder=folder,
+        write=partial(write_notebook, notebooks),
+        analyse=partial(pages.analyse, "tiny", results),
+        read=lambda name: (folder / "analysis" / f"{name}.html").read_text(),
+    )
+
+
+def test_a_page_is_made_anew_when_its_notebook_is_mended(small):
+    for name, code in {"index": "1", "scores": "1", "samples": "1 / 0", "zebra": "1 / 0"}.items():
+        small.write(name, code)
+    assert set(small.analyse()) == {"samples", "zebra"}
+    small.write("zebra", "'mended'")
+    small.write("scores", "1 / 0")
+    assert set(small.analyse(["zebra", "scores"])) == {"samples", "scores"}
+    assert "mended" in small.read("zebra")
+    assert not (small.folder / "analysis" / "scores.html").exists(), "of an earlier analysis"
+
+
+def test_kernels_share_the_cores(small):
+    wanted = {"scores": 3, "samples": 3, "index": 7}  # the front page alone
+    for name in wanted:
+        small.write(name, "import os; print('threads', os.environ['OMP_NUM_THREADS'])")
+    assert small.analyse(cores=7) == {} and pages.whole(small.folder)
+    for name, threads in wanted.items():
+        assert f"threads {threads}" in small.read(name)
+    (small.folder / "analysis" / "scores.html").unlink()
+    assert not pages.whole(small.folder)
 
 
 @pytest.mark.parametrize("fault", ["execute", "render"])
-def test_a_front_page_that_fails_is_there_and_lists_what_is_missing(tmp_path, monkeypatch, fault):
-    folder = make_ablation(tmp_path / "results")
-    monkeypatch.setattr(pages, "ANALYSIS", tmp_path / "notebooks")
-    write_notebook(tmp_path / "notebooks", "index", "1 / 0" if fault == "execute" else "1")
-    write_notebook(tmp_path / "notebooks", "scores", "1 / 0")
-    write_notebook(tmp_path / "notebooks", "samples", "1")
+def test_a_front_page_that_fails_is_there_and_lists_what_is_missing(small, monkeypatch, fault):
+    small.write("index", "1 / 0" if fault == "execute" else "1")
+    small.write("scores", "1 / 0")
+    small.write("samples", "1")
     render = pages.render
 
     def fails(book, *arguments):
@@ -110,38 +122,34 @@ def test_a_front_page_that_fails_is_there_and_lists_what_is_missing(tmp_path, mo
         return render(book, *arguments)
 
     monkeypatch.setattr(pages, "render", fails)
-    faults = pages.analyse("tiny", tmp_path / "results")
     missing = {"scores", "index"} | ({"samples"} if fault == "render" else set())
-    assert set(faults) == missing
-    front = (folder / "analysis" / "index.html").read_text()
+    assert set(small.analyse()) == missing
+    front = small.read("index")
     listed = dict(re.findall(r"<li><b>(\w+)</b>: (.*?) \(<a", front))
     assert set(listed) == {pages.title(name) for name in missing}
     assert listed["Scores"] == "ZeroDivisionError: division by zero"
     assert "<b>good</b>" not in front
     for href in re.findall(r'href="([^"#]+)"', front):
-        assert (folder / "analysis" / href).exists(), href
+        assert (small.folder / "analysis" / href).exists(), href
 
 
-def test_mistakes_are_one_line(tmp_path):
-    with pytest.raises(UserError, match="no runs under"):
-        pages.analyse("tiny", tmp_path)
-    make_ablation(tmp_path)
+def test_an_unknown_notebook_is_named_before_anything_is_written(small):
+    small.write("scores", "1")
     with pytest.raises(UserError, match="unknown notebook 'scors'; did you mean 'scores'"):
-        pages.analyse("tiny", tmp_path, ["scors"])
-    assert not (tmp_path / "tiny" / "analysis").exists()
+        small.analyse(["scors"])
+    assert not (small.folder / "analysis").exists()
 
 
 # Findings
 
 
-def test_findings_stand_only_where_they_hold(analysed, tmp_path, monkeypatch):
-    assert "FOUND" not in page(analysed)
+@pytest.mark.parametrize(
+    ("ablation", "there"), [("published/tiny", True), ("tiny", False), ("published/other", False)]
+)
+def test_findings_stand_only_where_they_hold(ablation, there, analysed, monkeypatch):
     monkeypatch.setattr(pages, "ANALYSIS", analysed.notebooks)
-    for name, there in (("tiny", True), ("other", False)):
-        folder = tmp_path / "published" / name
-        shutil.copytree(analysed.folder, folder)
-        pages.analyse(f"published/{name}", tmp_path, ["scores"])
-        assert ("FOUND" in (folder / "analysis" / "scores.html").read_text()) == there
+    book = pages._book("scores", ablation, analysed.results)
+    assert any("FOUND" in cell.source for cell in book.cells) == there
 
 
 # What a page is
@@ -171,15 +179,14 @@ def test_figures_have_their_words_and_photographs_their_colours(analysed):
     assert 'class="scroll photo"' not in page(analysed)
 
 
-def test_tables_have_scopes_and_code_is_folded(analysed):
+def test_tables_scroll_and_code_is_folded(analysed):
     text = page(analysed)
-    assert '<th scope="row">dcgan-seed0</th>' in text and '<th scope="col">status</th>' in text
     seen = Seen(text)
     [scroller] = [d for d in seen.tags["div"] if d.get("aria-label") == "Table"]
     assert scroller["class"] == "scroll" and scroller["tabindex"] == "0"
     folded = [d for d in seen.tags["details"] if d.get("class") == "code"]
     assert len(folded) == 6 and not any("open" in d for d in folded)
-    assert "<summary>parameters</summary>" in text and "<summary>defaults</summary>" in text
+    assert '<th scope="row">dcgan-seed0</th>' in text and "<summary>defaults</summary>" in text
 
 
 def test_scopes_of_tables_of_every_kind():
@@ -201,16 +208,6 @@ def test_the_navigation_has_the_pages_that_were_made_by_their_names(analysed):
         [current] = [a for a in Seen(nav).tags["a"] if "aria-current" in a]
         assert current["href"] == f"{name}.html"
         assert ">tiny</span>" in nav
-    assert pages.notebooks()[0] == "index" and list(pages.TITLES.values()) == [
-        *("Report", "Scores", "Samples", "Alphas", "Attention", "Trust", "Receptive field"),
-        *("Reproduce", "Findings"),
-    ]
-
-
-def test_a_run_s_own_notebook_is_a_page_that_leads_back(analysed):
-    run = analysed.folder / "runs" / "fagan-seed0" / "train.html"
-    [home] = [a["href"] for a in Seen(run.read_text()).tags["a"] if "analysis" in a["href"]]
-    assert (run.parent / home).resolve() == (analysed.folder / "analysis" / "index.html").resolve()
 
 
 def test_a_code_host_gets_figures_as_png_and_no_script():
@@ -252,6 +249,17 @@ def test_scrubbing_takes_whole_paths_and_leaves_pictures():
 
 # Publishing
 
+# a page that leaves a figure, and one that says which networks it finds
+DRAWS = """
+from pathlib import Path
+(Path(results) / ablation / "figures").mkdir(exist_ok=True)
+(Path(results) / ablation / "figures" / "line.svg").write_text("<svg/>")
+"""
+NETWORKS = """
+from pathlib import Path
+sorted(path.parent.name for path in Path(results, ablation).rglob("generator.safetensors"))
+"""
+
 
 @pytest.fixture
 def finished(tmp_path, monkeypatch):
@@ -261,10 +269,9 @@ def finished(tmp_path, monkeypatch):
     arms = {"sagan": {}, "fagan": {"architecture": "fagan"}}
     folder = make_ablation(results, arms=arms, seeds=2, data_path=str(tmp_path / "a"), **options)
     monkeypatch.setattr(pages, "ANALYSIS", notebooks)
-    write_notebook(notebooks, "index", LOAD, FIGURE, TABLE)
-    write_notebook(notebooks, "scores", LOAD, "finding: 'FOUND'", findings="published/tiny")
-    weights = "[p.parent.name for p in sorted(runs.folder.rglob('generator.safetensors'))]"
-    write_notebook(notebooks, "attention", LOAD, weights)
+    write_notebook(notebooks, "index", DRAWS)
+    write_notebook(notebooks, "scores", "finding: 'FOUND'", findings="published/tiny")
+    write_notebook(notebooks, "attention", NETWORKS)
     (folder / "tables").mkdir()
     (folder / "tables" / "summary.csv").write_text("arm,mean\nsagan,1.0\n")
     (folder / "workflow.log").write_text("SECRET")
@@ -276,41 +283,43 @@ def finished(tmp_path, monkeypatch):
     return results, folder
 
 
-def test_records_and_pages_are_published(finished):
+def test_records_are_published_and_nothing_else(finished):
     results, folder = finished
     target = pages.publish("tiny", results, weights=["fagan-seed0"])
     assert target == results / "published" / "tiny"
     for run in ("sagan-seed0", "sagan-seed1", "fagan-seed0", "fagan-seed1"):
+        own, copy = folder / "runs" / run, target / "runs" / run
         for name in ("history.csv", "metrics.json", "env.json", "timing.csv"):
-            original = (folder / "runs" / run / name).read_bytes()
-            assert (target / "runs" / run / name).read_bytes() == original
+            assert (copy / name).read_bytes() == (own / name).read_bytes()
         for name in ("alpha.csv", "spectral.csv"):  # the longest are packed
-            packed = gzip.decompress((target / "runs" / run / f"{name}.gz").read_bytes())
-            assert packed == (folder / "runs" / run / name).read_bytes()
-            assert not (target / "runs" / run / name).exists()
-        grids = sorted((folder / "runs" / run / "samples").iterdir())
+            assert gzip.decompress((copy / f"{name}.gz").read_bytes()) == (own / name).read_bytes()
+            assert not (copy / name).exists()
+        grids = sorted((own / "samples").iterdir())
         kept = grids if run.endswith("seed0") else grids[-1:]
-        copies = sorted((target / "runs" / run / "samples").iterdir())
-        assert [copy.name for copy in copies] == [f"{grid.stem}.jpg" for grid in kept]
-        for copy, grid in zip(copies, kept, strict=True):
-            away = read_grid(copy).astype(float) - read_grid(grid)
-            assert np.sqrt((away**2).mean()) < 20
+        copies = sorted((copy / "samples").iterdir())
+        assert [path.name for path in copies] == [f"{grid.stem}.jpg" for grid in kept]
+        away = read_grid(copies[-1]).astype(float) - read_grid(kept[-1])
+        assert np.sqrt((away**2).mean()) < 20
     assert {p.parent.name for p in target.rglob("*.safetensors")} == {"fagan-seed0"}
-    texts = [path for path in target.rglob("*.[jchi]*") if path.suffix not in (".gz", ".jpg")]
-    assert "SECRET" not in "".join(path.read_text() for path in texts)
-    assert not list(target.rglob("*.l*")) and not list(target.rglob("*.pt"))
-    assert not list(target.glob("figures/*")) and not list(target.rglob("train.*"))
+    for path in target.rglob("*.*"):
+        assert path.suffix in (".jpg", ".gz", ".safetensors") or "SECRET" not in path.read_text()
+    for unwanted in ("*.l*", "*.pt", "figures/*", "train.*"):
+        assert not list(target.rglob(unwanted)), unwanted
     assert (target / "tables" / "summary.csv").exists()
     assert "data_path" not in (target / "plan.json").read_text()
-    # findings hold there, and its pages are made with all weights
+
+
+def test_published_pages_are_made_with_all_networks_and_again_with_what_is_kept(finished):
+    results, _ = finished
+    (results / "published" / "tiny").mkdir(parents=True)
+    (results / "published" / "tiny" / "old").write_text("is replaced")
+    target = pages.publish("tiny", results, weights=["fagan-seed0"])
+    assert not (target / "old").exists() and not list(target.parent.glob(".*"))
     assert "FOUND" in (target / "analysis" / "scores.html").read_text()
     assert "sagan-seed0" in (target / "analysis" / "attention.html").read_text()
-    # they can be made again in place, from what is there; again replaces what was there
-    assert pages.analyse("published/tiny", results) == {}
-    assert "sagan-seed0" not in (target / "analysis" / "attention.html").read_text()
-    (target / "old").write_text("x")
-    pages.publish("tiny", results)
-    assert not (target / "old").exists() and not list(target.parent.glob(".*"))
+    assert pages.analyse("published/tiny", results, ["attention"]) == {}
+    page = (target / "analysis" / "attention.html").read_text()
+    assert "fagan-seed0" in page and "sagan-seed0" not in page
 
 
 def refused(results, match, **options):
@@ -340,28 +349,34 @@ def test_what_is_not_worth_citing_is_refused(finished):
     refused(results, r"1 runs of tiny have not ended \(fagan-seed1\)")
 
 
-def test_unknown_weights_paths_photographs_and_broken_pages_are_refused(finished):
+def test_an_unknown_run_is_refused(finished):
+    refused(finished[0], "unknown run 'fagan-seed7'", weights=["fagan-seed7"])
+
+
+def test_a_path_of_this_machine_is_refused(finished):
     results, folder = finished
-    refused(results, "unknown run 'fagan-seed7'", weights=["fagan-seed7"])
-    table = folder / "tables" / "summary.csv"
-    table.write_text(f"arm,path\nsagan,{ROOT}/results/a.png\n")
+    (folder / "tables" / "summary.csv").write_text(f"arm,path\nsagan,{ROOT}/results/a.png\n")
     refused(results, r"summary\.csv holds this machine's path")
-    table.write_text("arm\nsagan\n")
+
+
+def test_photographs_are_refused_and_drawn_faces_are_nobodys(finished):
+    results, folder = finished
     write_notebook(pages.ANALYSIS, "samples", "photographs: print('a face of somebody')")
-    pages.publish("tiny", results)  # drawn faces are nobody's
+    target = pages.publish("tiny", results)
+    assert "somebody" in (target / "analysis" / "samples.html").read_text()
     shutil.rmtree(results / "published")
     for path in folder.glob("runs/*/config.json"):
         path.write_text(json.dumps(read_json(path) | {"data": "folder"}))
     refused(results, "samples shows photographs")
-    write_notebook(pages.ANALYSIS, "samples", "1 / 0")
-    refused(results, "page samples cannot be made .*ZeroDivisionError")
 
 
 def test_what_was_published_stays_where_publishing_fails(finished):
     results, _ = finished
-    target = pages.publish("tiny", results)
-    (target / "old").write_text("published before")
+    old = results / "published" / "tiny" / "analysis" / "index.html"
+    old.parent.mkdir(parents=True)
+    old.write_text("published before")
     write_notebook(pages.ANALYSIS, "index", "1 / 0")
     with pytest.raises(UserError, match="page index cannot be made"):
         pages.publish("tiny", results)
-    assert (target / "old").exists() and "<img" in (target / "analysis" / "index.html").read_text()
+    assert old.read_text() == "published before"
+    assert [path.name for path in (results / "published").iterdir()] == ["tiny"]

@@ -21,21 +21,12 @@ def defaults():
     return {k: v for k, v in namespace.items() if not k.startswith("__")}
 
 
-def test_the_template_is_short_typed_and_without_outputs():
-    assert len(BOOK["cells"]) <= 15
+def test_the_template_is_typed_explained_and_without_outputs():
     assert not any(cell["outputs"] or cell["execution_count"] for cell in CODE)
     for line in PARAMETERS["source"]:
         if not line.startswith("#"):
             name, rest = line.split(":", 1)
             assert name.isidentifier() and "=" in rest and "  # " in rest, line
-
-
-def test_its_parameters_are_the_configuration_and_its_defaults():
-    given = defaults()
-    config, ablation, results = runner.from_notebook(given)
-    assert (ablation, str(results)) == ("notebook", "results")
-    assert config == RunConfig()
-    assert set(given) == set(RunConfig().identity()) | {"data_path", "ablation", "results"}
 
 
 def test_papermill_can_read_every_line():
@@ -85,7 +76,7 @@ def test_the_drawing_cells_survive_a_run_without_gates_that_diverged_at_once(tmp
     matplotlib.use("Agg")
     shown = []
     monkeypatch.setattr(IPython.display, "display", lambda data, **_: shown.append(data))
-    made = {"arms": {"dcgan": {"architecture": "dcgan"}}, "seeds": 1, "grids": 1, "images": 400}
+    made = {"arms": {"dcgan": {"architecture": "dcgan"}}, "seeds": 1, "grids": 1, "images": 96}
     make_ablation(tmp_path, **made, diverged=("dcgan-seed0",), unfinished=(), not_begun=())
     config = next(iter(planned("tiny", tmp_path).values()))
     space = {"config": config, "ablation_name": "tiny", "results_folder": tmp_path}

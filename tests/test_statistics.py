@@ -62,8 +62,12 @@ def test_the_published_intervals(ablation):
 
 
 def test_two_seeds_have_no_interval():
-    found = compare(long(pd.read_csv(PUBLISHED / "laptop.csv")), "fd", "sagan")
-    assert found["n"].eq(2).all() and found["change"].notna().all()
+    table = pd.read_csv(PUBLISHED / "laptop.csv").set_index("arm")
+    found = compare(long(table.reset_index()), "fd", "sagan")
+    assert found["n"].eq(2).all()
+    logs = np.log(table[["seed 0", "seed 1"]]).mean(axis=1)
+    wanted = 100 * np.expm1((logs - logs["sagan"]).drop("sagan"))
+    np.testing.assert_allclose(found["change"], wanted)
     assert found[["low", "high", "own_low", "own_high"]].isna().all(axis=None)
     assert styled(found).to_html().count("two seeds: no interval") == len(found)
 
@@ -129,7 +133,6 @@ def test_bold_where_the_interval_excludes_no_difference():
     html = styled(compare(frame, "fd", "a")).set_uuid("t").to_html()
     bold = html.split("font-weight: bold")[0]
     assert "row0_col2" in bold and "row0_col3" in bold and "row1" not in bold
-    assert "+1" in html and "\N{MINUS SIGN}" in html
 
 
 def test_final_scores(runs):
@@ -157,8 +160,9 @@ def test_alpha_reach(runs):
     in_d = config["lr_d"] * 400 * config["n_dis"]
     assert (reach.loc[("sagan-seed0", "discriminator"), "reach"] == in_d).all()
     assert reach["share"].between(0, 1).all() and reach["moved"].gt(0).all()
-    frozen = alpha_reach(replace(runs, runs=runs.runs.assign(alpha="frozen")))
-    assert frozen["reach"].isna().all()
+    began = alpha_reach(replace(runs, runs=runs.runs.assign(alpha="frozen", alpha_init=0.5)))
+    assert began["reach"].isna().all()
+    assert np.allclose(began["moved"], (began["alpha"] - 0.5).abs())
 
 
 def test_minutes_and_the_speed_of_a_quiet_machine(runs):
@@ -174,20 +178,19 @@ FRAMES = ("runs", "history", "alpha", "timing")
 MISSING = st.sampled_from([pd.NA, None, np.nan])
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=12, deadline=None)
 @given(st.data())
 def test_any_cell_may_be_missing(runs, data):
     """pandas 3 reads NA where columns mix: no function compares a cell before it looks for one."""
-    holes, frames = data.draw(st.integers(1, 12)), {f: getattr(runs, f).copy() for f in FRAMES}
-    for _ in range(holes):
-        name = data.draw(st.sampled_from(FRAMES))
-        column = data.draw(st.sampled_from([*frames[name].columns]))
-        row = data.draw(st.integers(0, min(len(frames[name]), 12) - 1))
-        if not isinstance(frames[name][column].dtype, pd.CategoricalDtype):
-            frames[name][column] = frames[name][column].astype(object)
-        frames[name].loc[frames[name].index[row], column] = data.draw(MISSING)
-    floor = {"final": {"fd_lite0_floor": data.draw(MISSING)}}
-    holed = replace(runs, reference=floor, **frames)
+    frames = {name: getattr(runs, name).copy() for name in FRAMES}
+    for _ in range(data.draw(st.integers(1, 12))):
+        frame = frames[data.draw(st.sampled_from(FRAMES))]
+        column = data.draw(st.sampled_from([*frame.columns]))
+        row = data.draw(st.integers(0, min(len(frame), 12) - 1))
+        if not isinstance(frame[column].dtype, pd.CategoricalDtype):
+            frame[column] = frame[column].astype(object)
+        frame.loc[frame.index[row], column] = data.draw(MISSING)
+    holed = replace(runs, **frames)
     scores = final_scores(holed)
     for value, differences in (("fd_lite0", False), ("coherence_eyes", True)):
         styled(compare(scores, value, holed.baseline, differences=differences)).to_html()
@@ -195,15 +198,3 @@ def test_any_cell_may_be_missing(runs, data):
     alpha_reach(holed)
     minutes(holed)
     assert set(plots.palette(holed)) == set(plots.dashes(holed)) == set(plots.kinds(holed))
-    ax = plots.plt.figure().add_subplot()
-    plots.floor_line(ax, holed)
-    points = holed.history.head(5)[["step", "fd_lite0"]].apply(pd.to_numeric)
-    plots.name_points(ax, points.astype(float))
-    plots.plt.close("all")
-
-
-def test_a_gate_moves_from_where_it_began(tmp_path):
-    arms = {"fagan": {"architecture": "fagan", "alpha_init": 0.5}}
-    make_ablation(tmp_path, arms=arms, seeds=1, grids=0, unfinished=(), not_begun=())
-    reach = alpha_reach(load_runs("tiny", tmp_path))
-    assert len(reach) and np.allclose(reach["moved"], (reach["alpha"] - 0.5).abs())

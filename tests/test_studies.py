@@ -3,14 +3,13 @@
 import json
 import shutil
 
-import numpy as np
 import package
 import pytest
 import torch
 from records_factory import make_ablation
 
 from fagan import data, studies
-from fagan.interpret import gated_layers, record
+from fagan.interpret import record
 from fagan.layers import FullAttention2d
 from fagan.models import build
 from fagan.records import load_runs
@@ -70,10 +69,8 @@ def test_networks_are_those_that_were_saved(runs, networks):
     package.open_gates(wanted)
     found = networks["fagan"].discriminator
     assert not found.training
-    for name, tensor in wanted.state_dict().items():
-        assert torch.equal(found.state_dict()[name], tensor), name
+    torch.testing.assert_close(found.state_dict(), wanted.state_dict(), rtol=0, atol=0)
     assert studies.networks(runs, seed=7) == []
-    assert studies.load_networks(runs, "lost-seed0") is None
 
 
 def test_a_generator_alone_is_looked_into_alone(runs, real, tmp_path):
@@ -83,7 +80,7 @@ def test_a_generator_alone_is_looked_into_alone(runs, real, tmp_path):
     assert found[0].discriminator is None
     assert set(studies.attention_looks(found, real)["network"]) == {"generator"}
     assert studies.discriminator_fields(found, real).empty
-    assert len(studies.generator_reach(found)) == 2 * 4
+    assert len(studies.generator_reach(found, n=1, draws=1)) == 2 * 4
 
 
 def test_photographs_are_not_shown_and_those_elsewhere_not_missed(runs, tmp_path):
@@ -128,38 +125,21 @@ def test_a_look_is_the_row_of_the_whole_map_that_holds_its_pixel(networks, real)
     assert (shown == real[2].permute(1, 2, 0).numpy()).all()
 
 
-def test_equal_queries_look_everywhere_alike(runs, real):
-    run = next(run for run in studies.networks(runs) if run.arm == "fagan")
-    with torch.no_grad():
-        for layer in gated_layers(run.discriminator).values():
-            layer.query.weight.zero_()
-            layer.query.bias.zero_()
-    looks = studies.attention_looks([run], real)
-    flat = looks[looks["network"] == "discriminator"]
-    assert len(flat) == 4 * 3 and flat["peak"].to_numpy() == pytest.approx(1, abs=1e-5)
-    assert looks[looks["network"] == "generator"]["peak"].max() > 1.5
-
-
 def test_the_sign_is_a_symmetry_of_self_attention_only(networks, real):
     flips = studies.sign_flips([networks[arm] for arm in ("dcgan", "fagan", "google")], real)
     assert set(flips["arm"]) == {"fagan", "google"}
     own = flips.groupby("kind")["change"]
     assert own.max()["self"] < 1e-12 < 1e-3 < own.min()["full"]
     # a gate at 0 has no sign, a join has no gate
-    assert studies.sign_flips([networks["closed"]], real).empty
-    concat = studies.sign_flips([networks["concat"]], real)
-    assert concat.empty
+    assert studies.sign_flips([networks["closed"], networks["concat"]], real).empty
 
 
-@pytest.mark.parametrize(
-    "options", [{"attention_spectral_norm": True, "alpha": "channel"}, {"alpha": "frozen"}]
-)
-def test_flipping_turns_alpha_and_value_and_nothing_stays(options):
+def test_flipping_turns_alpha_and_value_and_nothing_stays():
     torch.manual_seed(0)
-    layer = FullAttention2d(4, 4, 3, 1, 1, squeeze=2, use_batch_norm=False, **options).eval()
+    options = {"squeeze": 2, "attention_spectral_norm": True, "alpha": "channel"}
+    layer = FullAttention2d(4, 4, 3, 1, 1, use_batch_norm=False, **options).eval()
     package.open_gates(layer)
     before = {name: tensor.clone() for name, tensor in layer.state_dict().items()}
-    buffers = [name for name, _ in layer.named_buffers()]
     alpha, x = layer.alpha, torch.randn(2, 4, 6, 6)
     with torch.no_grad():
         attention, convolution = layer.branches(x)
@@ -171,7 +151,6 @@ def test_flipping_turns_alpha_and_value_and_nothing_stays(options):
         assert layer.alpha is alpha and "project" not in vars(layer)
         assert layer(x) == pytest.approx(alpha * attention + (1 - alpha) * convolution, abs=1e-5)
     assert all(torch.equal(layer.state_dict()[name], tensor) for name, tensor in before.items())
-    assert [name for name, _ in layer.named_buffers()] == buffers  # where a frozen gate lives
 
 
 # Ways between latents
@@ -196,38 +175,27 @@ def fields(networks, real):
     return studies.discriminator_fields(list(networks.values()), real, draws=2)
 
 
-def test_the_theory_is_that_of_stacked_convolutions(fields):
-    trained = fields[fields["attention"] == "as trained"]
-    own = trained[trained["arm"] == "dcgan"]
-    # kernel 4, stride 2: 4, then + 3 * 2^i
-    assert own["theory"].tolist() == [4, 10, 22, 32]
-    assert own["layer"].tolist() == ["conv 16x16", "conv 8x8", "conv 4x4", "logit"]
-    assert own["grid"].tolist() == [16, 8, 4, 1] and own["place"].tolist() == [1, 2, 3, 4]
-    fagan = trained[trained["arm"] == "fagan"]
+def test_every_layer_has_its_field_and_theory(fields):
+    trained = fields[fields["attention"] == "as trained"].set_index("arm")
+    fagan = trained.loc["fagan"]
     names = ["full 16x16", "full 8x8", "self 8x8", "conv 4x4", "self 4x4", "logit"]
-    assert fagan["layer"].tolist() == names
+    assert fagan["layer"].tolist() == names and fagan["place"].tolist() == [1, 2, 3, 4, 5, 6]
+    assert fagan["grid"].tolist() == [16, 8, 8, 4, 4, 1]
+    # kernel 4, stride 2: 4, then + 3 * 2^i
     assert fagan["theory"].tolist() == [4, 10, 10, 22, 22, 32]
-
-
-def test_a_field_without_attention_lies_within_the_theory(fields):
-    for row in fields[fields["attention"] == "alpha = 0"].itertuples():
-        if row.arm == "concat":
-            continue  # its joins have no gate to close
-        lines = np.flatnonzero(row.map.any(0))
-        assert lines.max() - lines.min() + 1 <= row.theory
-        assert row.map.sum() == pytest.approx(1)
-        assert row.outside == 0
+    assert trained.loc["dcgan", "theory"].tolist() == [4, 10, 22, 32]
 
 
 def test_only_attention_brings_influence_from_outside(fields):
-    trained = fields[fields["attention"] == "as trained"].set_index(["arm", "place"])
-    assert (trained.loc["dcgan", "outside"] == 0).all()
-    assert (trained.loc["closed", "outside"] == 0).all()
-    assert trained.loc[("fagan", 1), "outside"] > 0.01
-    assert trained.loc[("google", 1), "outside"] == 0 == trained.loc[("google", 2), "outside"]
-    assert trained.loc[("google", 3), "outside"] > 0.01  # its first attention layer
-    assert trained.loc[("fagan", 6), "outside"] == 0  # the logit's convolution sees everything
-    assert trained.loc["concat", "outside"].isna().all()
+    closed = fields[fields["attention"] == "alpha = 0"]
+    assert (closed["size"] <= closed["theory"]).all()
+    outside = fields[fields["attention"] == "as trained"].set_index(["arm", "place"])["outside"]
+    assert (outside["dcgan"] == 0).all() and (outside["closed"] == 0).all()
+    assert outside["fagan", 1] > 0.01
+    assert outside["google", 1] == 0 == outside["google", 2]
+    assert outside["google", 3] > 0.01  # its first attention layer
+    assert outside["fagan", 6] == 0  # the logit's convolution sees everything
+    assert outside["concat"].isna().all()
     kinds = fields.groupby("arm")["attention"].nunique()  # without gates there is no second row
     assert kinds["dcgan"] == kinds["concat"] == 1 and kinds["fagan"] == kinds["closed"] == 2
     both = fields[fields["arm"] == "fagan"].pivot(index="place", columns="attention")
@@ -243,13 +211,3 @@ def test_a_generated_pixel_comes_from_few_cells_unless_it_attends(networks):
     fagan = reach[(reach["arm"] == "fagan") & (reach["attention"] == "as trained")]
     assert fagan["outside"].iloc[0] > 0.01  # over the first layer: through the later ones
     assert fagan["outside"].iloc[-1] == 0  # after the last attention layer
-
-
-def test_nothing_to_study_gives_empty_frames_with_their_columns():
-    for frame in (
-        studies.attention_looks([], None),
-        studies.sign_flips([], None),
-        studies.discriminator_fields([], None),
-        studies.generator_reach([]),
-    ):
-        assert frame.empty and list(frame.columns[:3]) == ["run_id", "arm", "seed"]

@@ -16,7 +16,7 @@ from fagan import data, evaluate, interpret, locks, train
 from fagan.config import RunConfig
 from fagan.errors import UserError
 from fagan.records import RUNNER_LOCK
-from fagan.train import checkpoint, loop, steps
+from fagan.train import checkpoint, loop
 
 TINY = {
     "architecture": "F C+A | C F+A",
@@ -88,13 +88,6 @@ def test_each_step_changes_its_own_network_only(loss):
     assert all(p.grad is None and p.requires_grad for p in state.discriminator.parameters())
 
 
-def test_a_discriminator_step_returns_its_loss_and_the_mean_logits():
-    state = train.start(config(), CPU)
-    loss, on_real, on_fake = (float(x) for x in train.d_step(state, real_images()))
-    # the hinge of logits between -1 and 1, as fresh ones are
-    assert loss == pytest.approx(2 - on_real + on_fake, abs=1e-5) and abs(on_real - on_fake) > 1e-4
-
-
 def test_only_relativistic_losses_look_at_the_real_batch_in_the_generator_step():
     for loss, looks in (("hinge", False), ("relativistic", True)):
         after = []
@@ -143,75 +136,41 @@ def test_n_dis_takes_as_many_batches():
     assert (state.step, state.images_seen) == (2, 2 * 3 * 4)
 
 
-def test_channels_last_changes_no_number():
-    """Transposed convolutions in channels_last have been wrong silently before."""
-    wanted = config(architecture="F C+A C, output F | F C F+A", resolution=32, width=0.125)
-    gradients = []
-    for memory in (torch.contiguous_format, torch.channels_last):
-        state = train.start(wanted, CPU)
-        for network in (state.generator, state.discriminator):
-            network.double().to(memory_format=memory)
-            with torch.no_grad():
-                for module in network.modules():
-                    if hasattr(module, "alpha"):
-                        module.alpha.fill_(0.4)
-        z = torch.randn(4, 16, generator=torch.Generator().manual_seed(0)).double()
-        state.discriminator(state.generator(z)).square().sum().backward()
-        networks = (state.generator, state.discriminator)
-        gradients.append(torch.cat([p.grad.flatten() for n in networks for p in n.parameters()]))
-    assert gradients[0].abs().max() > 1e-3
-    assert torch.allclose(*gradients, rtol=1e-9, atol=1e-12)
-
-
 def run_files(folder):
-    """What must be equal: everything but clock readings, locks, checkpoints and the environment."""
-    names = (
-        "metrics.json",
-        "history.csv",
-        "alpha.csv",
-        "spectral.csv",
-        "interventions.csv",
-        "config.json",
-        "generator.safetensors",
-        "discriminator.safetensors",
-    )
-    files = {name: (folder / name).read_bytes() for name in names}
-    return files | {p.name: p.read_bytes() for p in (folder / "samples").iterdir()}
+    """All that must be equal: not clock readings, the environment, checkpoints and locks."""
+    own = ("timing.csv", "env.json")
+    files = [p for p in folder.rglob("*") if p.is_file() and p.name not in own]
+    kept = [p for p in files if ".lock" not in p.name and p.suffix != ".pt"]
+    return {str(p.relative_to(folder)): p.read_bytes() for p in kept}
 
 
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory):
-    """An uninterrupted run under the runner: .folder, .metrics, .said, .steps (what each gave)."""
-    folder, said, seen = tmp_path_factory.mktemp("whole"), [], []
+    """An uninterrupted run under the runner: .folder, .metrics."""
+    folder = tmp_path_factory.mktemp("whole")
+    with locks.lock(folder / RUNNER_LOCK):
+        return SimpleNamespace(folder=folder, metrics=train.train(config(), folder, quiet))
 
-    def d_step(state, real, labels, of=steps.d_step):
-        seen.append(dict(zip(("loss_d", "d_real", "d_fake"), of(state, real, labels), strict=True)))
-        return tuple(seen[-1].values())
 
-    def g_step(state, real, labels, of=steps.g_step):
-        seen[-1]["loss_g"] = of(state, real, labels)
-        return seen[-1]["loss_g"]
-
-    with pytest.MonkeyPatch.context() as patch, locks.lock(folder / RUNNER_LOCK):
-        patch.setattr(steps, "d_step", d_step)
-        patch.setattr(steps, "g_step", g_step)
-        metrics = train.train(config(), folder, said.append)
-    return SimpleNamespace(folder=folder, metrics=metrics, said=said, steps=seen)
+@pytest.fixture(scope="module")
+def watched(tmp_path_factory):
+    """The folder of the same run, with a row for every step."""
+    folder = tmp_path_factory.mktemp("watched")
+    train.train(config(eval_every=3, log_every=1, checkpoint_every=1), folder, quiet)
+    return folder
 
 
 class Killed(BaseException):
     pass
 
 
-def die_after(step, folder, recorded=True):
-    """Train until `step` is done, and recorded or not, then be killed."""
+def die_after(step, folder):
+    """Train until `step` is done, and be killed before it is recorded."""
     step_once = loop.step_once
 
     def dying(state, batches):
-        if recorded and state.step == step:
-            raise Killed
         step_once(state, batches)
-        if not recorded and state.step == step:
+        if state.step == step:
             raise Killed
 
     with pytest.MonkeyPatch.context() as patch, pytest.raises(Killed):
@@ -232,19 +191,21 @@ def killed(killed_at_7, tmp_path):
     return shutil.copytree(killed_at_7, tmp_path / "killed")
 
 
-@pytest.mark.parametrize("at", [3, 5, 9])
-def test_an_interrupted_run_ends_with_the_same_bytes(whole, tmp_path, at):
-    """Killed after step `at` (checkpoints are at 3 and 6) and before its record, then run again."""
-    die_after(at, tmp_path, recorded=False)
-    assert not (tmp_path / "metrics.json").exists()
+@pytest.mark.parametrize(("at", "from_step"), [(5, 3), (9, 6)])
+def test_an_interrupted_run_ends_with_the_same_bytes(whole, tmp_path, at, from_step):
+    die_after(at, tmp_path)
     said = []
     train.train(config(), tmp_path, said.append)
-    assert any("continuing at step" in line for line in said) == (at > 3)
+    assert f"continuing at step {from_step}" in said
     assert run_files(tmp_path) == run_files(whole.folder)
 
 
-@pytest.mark.parametrize("harm", ["flipped", "gone", "both cut short"])
-def test_a_damaged_checkpoint_is_seen_and_the_one_before_used(whole, killed, harm):
+@pytest.mark.parametrize(
+    ("harm", "damaged", "from_step"), [("flipped", 1, 3), ("gone", 0, 3), ("both cut short", 2, 0)]
+)
+def test_a_damaged_checkpoint_is_seen_and_the_one_before_used(
+    whole, killed, harm, damaged, from_step
+):
     path, previous = killed / "checkpoint.pt", killed / "previous-checkpoint.pt"
     content = bytearray(path.read_bytes())
     content[len(content) // 2] ^= 1
@@ -257,11 +218,9 @@ def test_a_damaged_checkpoint_is_seen_and_the_one_before_used(whole, killed, har
         previous.write_bytes(b"")
     said = []
     train.train(config(), killed, said.append)
-    damaged = {"flipped": 1, "gone": 0, "both cut short": 2}[harm]
     assert sum("is damaged" in line for line in said) == damaged
-    assert [line for line in said if "continuing" in line] == ["continuing at step 3"][
-        : 2 - damaged
-    ]
+    went_on = [f"continuing at step {from_step}"] if from_step else []
+    assert [line for line in said if "continuing" in line] == went_on
     assert run_files(killed) == run_files(whole.folder)
     assert not list(killed.glob("*checkpoint*"))
 
@@ -298,15 +257,10 @@ def test_a_run_goes_on_with_its_own_images_and_its_clock(killed):
     assert seconds[2] == 200 and seconds[6] == 600 and 600 < seconds[8] < seconds[9] < 660
 
 
-def test_a_training_whose_notebook_fails_is_not_lost(whole, tmp_path, monkeypatch):
+def test_a_training_whose_notebook_fails_is_not_lost(whole, tmp_path):
     """Under the runner the checkpoint stays; Snakemake takes the failed job's metrics.json away."""
     folder = shutil.copytree(whole.folder, tmp_path / "copy")
     (folder / "metrics.json").unlink()
-
-    def not_again(*_):
-        raise AssertionError("trained again")
-
-    monkeypatch.setattr(loop, "step_once", not_again)
     said = []
     train.train(config(), folder, said.append)
     assert "continuing at step 9" in said
@@ -315,46 +269,58 @@ def test_a_training_whose_notebook_fails_is_not_lost(whole, tmp_path, monkeypatc
 
 def test_records_of_a_run(whole):
     folder, metrics = whole.folder, whole.metrics
-    history, gates = rows(folder / "history.csv"), rows(folder / "alpha.csv")
+    history = rows(folder / "history.csv")
     assert [int(r["step"]) for r in history] == [0, 2, 4, 6, 8, 9]
     assert [r["step"] for r in history if r["fd_lite0"]] == ["0", "4", "8", "9"]
     assert all(r["loss_d"] for r in history[1:]) and not history[0]["loss_d"]
     assert int(history[-1]["images_seen"]) == metrics["images_seen"] == 9 * 4
+    assert metrics["status"] == "done" and metrics["n_fake"] == 24 and metrics["n_real"] == 32
+    assert {"fd_lite0", "kid_lite0", "coherence_eyes", "signal_outfit"} <= set(metrics)
+    env = json.loads((folder / "env.json").read_text())
+    assert env["device"] == "cpu" and env["data_name"] == "faces" and env["data_checksum"]
+    names = sorted(p.name for p in (folder / "samples").iterdir())
+    assert names == [f"step_{s:07d}.png" for s in (0, 4, 8, 9)]
+
+
+def test_records_of_its_layers(whole):
+    gates = rows(whole.folder / "alpha.csv")
     assert {(r["network"], r["layer"]) for r in gates} == {
         ("generator", "full 4x4"),
         ("generator", "self 8x8"),
         ("discriminator", "full 4x4"),
         ("discriminator", "self 4x4"),
     }
-    assert {float(r["alpha"]) for r in gates if r["step"] == "0"} == {0.0}
-    assert any(abs(float(r["alpha"])) > 1e-3 for r in gates if r["step"] == "9")
-    first = [r for r in gates if r["step"] == "0"]
-    assert all(r["gradient"] == "" and float(r["attention_energy"]) == 0 for r in first)
-    later = [r for r in gates if r["step"] != "0"]
-    assert all(0 < float(r["attention_share"]) < 1 for r in later)
-    assert all(0 <= float(r["entropy_share"]) <= 1 + 1e-6 for r in later)
-    assert all(0 <= float(r["distance"]) < 16 * 2**0.5 for r in later)
-    assert all(float(r["gradient_norm_g"]) > 0 for r in history[1:])
-    assert metrics["status"] == "done" and metrics["n_fake"] == 24 and metrics["n_real"] == 32
-    assert {"fd_lite0", "kid_lite0", "coherence_eyes", "signal_outfit"} <= set(metrics)
-    env = json.loads((folder / "env.json").read_text())
-    assert env["device"] == "cpu" and env["data_name"] == "faces" and env["data_checksum"]
-    norms = rows(folder / "spectral.csv")
+    first, later = ([r for r in gates if (r["step"] == "0") is at_0] for at_0 in (True, False))
+    assert all(r["gradient"] == "" and float(r["alpha"]) == 0 for r in first)
+    assert all(r["gradient"] and 0 < float(r["attention_share"]) < 1 for r in later)
+    assert any(abs(float(r["alpha"])) > 1e-3 for r in later if r["step"] == "9")
+    norms = rows(whole.folder / "spectral.csv")
     assert {row["step"] for row in norms} == {"0", "2", "4", "6", "8", "9"}
-    assert {row["network"] for row in norms} == {"generator", "discriminator"}
     # the convolution path of every layer is under the exact spectral norm
-    normed = [float(r["spectral_norm"]) for r in norms if r["layer"].endswith(".convolution")]
-    assert normed and all(0.5 < value < 1.5 for value in normed)
-    names = sorted(p.name for p in (folder / "samples").iterdir())
-    assert names == [f"step_{s:07d}.png" for s in (0, 4, 8, 9)]
+    normed = [r for r in norms if r["layer"].endswith(".convolution")]
+    assert {r["network"] for r in normed} == {"generator", "discriminator"}
+    assert all(0.5 < float(r["spectral_norm"]) < 1.5 for r in normed)
 
 
-def test_a_row_holds_the_means_of_the_steps_since_the_row_before(whole):
+def test_how_often_one_looks_never_changes_training(whole, watched):
+    for name in ("generator.safetensors", "discriminator.safetensors"):
+        assert (watched / name).read_bytes() == (whole.folder / name).read_bytes()
+
+
+def test_a_row_holds_the_means_of_the_steps_since_the_row_before(whole, watched):
+    steps = rows(watched / "history.csv")
     for before, row in pairwise(rows(whole.folder / "history.csv")):
-        steps_between = whole.steps[int(before["step"]) : int(row["step"])]
-        for name in whole.steps[0]:
-            mean = sum(float(step[name]) for step in steps_between) / len(steps_between)
+        between = steps[int(before["step"]) + 1 : int(row["step"]) + 1]
+        for name in ("loss_d", "loss_g", "d_real", "d_fake"):
+            mean = sum(float(step[name]) for step in between) / len(between)
             assert float(row[name]) == pytest.approx(mean, rel=1e-5)
+
+
+def test_a_row_holds_the_loss_and_the_mean_logits_of_its_step(watched):
+    _, first, *_ = rows(watched / "history.csv")
+    loss, on_real, on_fake = (float(first[name]) for name in ("loss_d", "d_real", "d_fake"))
+    # the hinge of logits between -1 and 1, as fresh ones are
+    assert loss == pytest.approx(2 - on_real + on_fake, abs=1e-5) and abs(on_real - on_fake) > 1e-4
 
 
 def test_interventions_are_those_of_the_saved_weights(whole):
@@ -369,7 +335,6 @@ def test_interventions_are_those_of_the_saved_weights(whole):
     expected = evaluate.score(images, reference, extractor)["fd_lite0"]
     row = next(r for r in changed if (r["layer"], r["intervention"]) == ("all", "alpha = 0"))
     assert float(row["fd"]) == pytest.approx(expected, rel=1e-9)
-    assert any("fd_lite0 alone" in line for line in whole.said)
 
 
 def test_a_checkpoint_of_another_configuration_is_not_taken(tmp_path):
@@ -380,12 +345,6 @@ def test_a_checkpoint_of_another_configuration_is_not_taken(tmp_path):
     other = train.start(config(lr_g=1e-3), CPU)
     assert not train.restore(other, paths) and other.step == 0
     assert train.restore(train.start(config(), CPU), paths)
-
-
-def test_how_often_one_evaluates_never_changes_training(whole, tmp_path):
-    train.train(config(eval_every=1, log_every=1, checkpoint_every=1), tmp_path, quiet)
-    name = "generator.safetensors"
-    assert (tmp_path / name).read_bytes() == (whole.folder / name).read_bytes()
 
 
 def test_a_finished_run_is_left_alone_and_another_config_refused(whole):
@@ -411,10 +370,9 @@ def test_a_diverging_run_says_when(tmp_path, monkeypatch, broken):
 
     def diverging(state, batches):
         step_once(state, batches)
-        if state.step == 3 and broken == "loss":
-            state.sums[1] = float("nan")
-        if state.step == 3 and broken == "images":
-            state.average.output.bias.data[0] = float("nan")
+        if state.step == 3:
+            values = state.sums if broken == "loss" else state.average.output.bias.data
+            values[1] = float("nan")
 
     monkeypatch.setattr(loop, "step_once", diverging)
     metrics = train.train(config(ema=0.999), tmp_path, quiet)
@@ -424,9 +382,8 @@ def test_a_diverging_run_says_when(tmp_path, monkeypatch, broken):
     assert not (tmp_path / "generator.safetensors").exists()
 
 
-def test_bf16_trains_in_bf16_and_keeps_float32_weights(monkeypatch):
-    state = train.start(config(precision="bf16"), CPU)
-    seen = []
+def test_bf16_trains_in_bf16_and_keeps_float32_weights():
+    state, seen = train.start(config(precision="bf16"), CPU), []
     state.discriminator.output.register_forward_hook(lambda m, i, o: seen.append(o.dtype))
     loss, *_ = train.d_step(state, real_images())
     assert set(seen) == {torch.bfloat16} and loss.dtype == torch.float32

@@ -8,31 +8,22 @@ import pytest
 import torch
 from package import open_gates
 from PIL import Image
+from test_train import CPU, TINY, cache, quiet, rows  # noqa: F401
 
 from fagan import attention, evaluate, train
 from fagan.config import RunConfig
 from fagan.errors import UserError
 from fagan.train import arithmetic
 
-CPU = torch.device("cpu")
-# 32 pixels, so that one layer (the output's, 32x32) is above CHUNK_ABOVE; both kinds of layer
-SMALL = {
-    "architecture": "F C+A C+A, output F | F C+A F+A",
-    "resolution": 32,
-    "width": 0.0625,
-    "squeeze": 4,
-    "latent_size": 16,
-    "batch_size": 4,
-    "device": "cpu",
-}
-
 
 def config(**changes):
-    return RunConfig.from_params(SMALL | changes)
+    """At 32 pixels, so that one layer (the output's) is above CHUNK_ABOVE; both kinds of layer."""
+    own = {"architecture": "F C+A C+A, output F | F C+A F+A", "resolution": 32}
+    return RunConfig.from_params(TINY | own | changes)
 
 
-def images(n, resolution=32):
-    return torch.rand(n, 3, resolution, resolution, generator=torch.Generator().manual_seed(3))
+def images():
+    return torch.rand(4, 3, 32, 32, generator=torch.Generator().manual_seed(3)).double()
 
 
 def gradients(state, name):
@@ -62,9 +53,9 @@ def test_the_fast_paths_take_the_step_of_the_plain_ones(self_attention, loss, mo
         state.generator.double(), state.discriminator.double()
         for network in (state.generator, state.discriminator):
             open_gates(network)
-        losses = [train.d_step(state, images(4).double())[0]]
+        losses = [train.d_step(state, images())[0]]
         found = gradients(state, "discriminator")
-        losses.append(train.g_step(state, images(4).double()))
+        losses.append(train.g_step(state, images()))
         results.append((torch.stack(losses), found | gradients(state, "generator")))
         assert bool(ways["chunked"]) is not exact
     (plain_losses, plain), (fast_losses, fast) = results
@@ -78,9 +69,7 @@ def test_the_fast_paths_take_the_step_of_the_plain_ones(self_attention, loss, mo
     assert all(name.endswith("bias") for name in flat)
 
 
-def test_exact_is_recorded_and_refuses_bfloat16():
-    assert config(exact=True).identity()["exact"] is True
-    assert config(exact=True).hash != config().hash
+def test_exact_refuses_bfloat16():
     with pytest.raises(UserError, match="exact=true computes in fp32"):
         config(exact=True, precision="bf16")
 
@@ -137,22 +126,7 @@ def test_onednn_takes_float32_products_only_where_it_keeps_them(monkeypatch):
         assert matmul.fp32_precision == before
 
 
-def test_onednn_is_tried_with_what_it_may_do_here():
-    """Where the probe says exact, products it has not tried are as near as the default's."""
-    arithmetic.onednn_is_exact.cache_clear()
-    before = torch.backends.mkldnn.matmul.fp32_precision
-    if not train.onednn_is_exact():
-        pytest.skip("oneDNN rounds to bfloat16 on this processor, or is not there")
-    assert torch.backends.mkldnn.matmul.fp32_precision == before
-    a, b = torch.randn(300, 200), torch.randn(200, 100)
-    true = a.double() @ b.double()
-    plain = (a @ b - true).abs().max()
-    with train.fast_matmul(config(), CPU):
-        assert (a @ b - true).abs().max() < 3 * plain
-
-
 def test_the_last_images_are_drawn_once_for_both_scores(tmp_path, monkeypatch):
-    monkeypatch.setenv("FAGAN_CACHE", str(tmp_path / "cache"))
     drawn, sample = [], evaluate.sample
 
     def counted(network, n, *args, **options):
@@ -160,27 +134,19 @@ def test_the_last_images_are_drawn_once_for_both_scores(tmp_path, monkeypatch):
         return sample(network, n, *args, **options)
 
     monkeypatch.setattr(evaluate, "sample", counted)
-    small = {"architecture": "F C+A | C F+A", "resolution": 16, "steps": 2, "eval_every": 2}
-    small |= {"n_track": 66, "n_fake": 80, "n_real": 64, "n_intervene": 0, "images": 64}
-    metrics = train.train(config(**small), tmp_path / "run", lambda line: None)
+    small = TINY | {"steps": 2, "n_track": 66, "n_fake": 80, "n_real": 64, "n_intervene": 0}
+    metrics = train.train(RunConfig.from_params(small), tmp_path, quiet)
     assert drawn == [66, 80]  # step 0 and the last
-    rows = (tmp_path / "run" / "history.csv").read_text().splitlines()
-    column = rows[0].split(",").index("fd_lite0")
-    tracked = [float(row.split(",")[column]) for row in rows[1:]]
-    assert metrics["n_fake"] == 80 and len(tracked) == 2
+    last = float(rows(tmp_path / "history.csv")[-1]["fd_lite0"])
     # the curve's last point is of its own 66 images, not of the final 80
-    assert tracked[-1] != metrics["fd_lite0"]
-    assert tracked[-1] == pytest.approx(metrics["fd_lite0"], rel=0.2)
+    assert metrics["n_fake"] == 80 and last != metrics["fd_lite0"]
+    assert last == pytest.approx(metrics["fd_lite0"], rel=0.2)
 
 
 def test_a_grid_that_is_not_full_ends_in_black(tmp_path):
     images = torch.randint(1, 256, (11, 3, 4, 4), dtype=torch.uint8)
     train.save_grid(images, tmp_path / "grid.png")
     with Image.open(tmp_path / "grid.png") as file:
-        grid = np.asarray(file)
-    assert grid.shape == (2 * 4, 8 * 4, 3)
-    for i, image in enumerate(images):
-        row, column = divmod(i, 8)
-        place = grid[4 * row : 4 * row + 4, 4 * column : 4 * column + 4]
-        assert (place == image.permute(1, 2, 0).numpy()).all()
-    assert not grid[4:, 3 * 4 :].any()
+        places = np.asarray(file).reshape(2, 4, 8, 4, 3).swapaxes(1, 2).reshape(16, 4, 4, 3)
+    assert (places[:11] == images.permute(0, 2, 3, 1).numpy()).all()
+    assert not places[11:].any()

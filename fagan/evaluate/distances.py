@@ -1,7 +1,7 @@
 """Features -> statistics -> distances: Fréchet and kernel (KID), as pure functions in float64.
 
 Own code because it runs in every training: importing torchmetrics takes 5 to 8 s, and
-torch-fidelity 5 s. The tests hold both functions to torch-fidelity's values.
+torch-fidelity 5 s. The tests hold one to torchmetrics' values, the other to torch-fidelity's.
 """
 
 from dataclasses import dataclass

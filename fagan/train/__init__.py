@@ -7,7 +7,7 @@ the checkpoint holds, and scores draw from generators of their own.
 """
 
 # ruff: noqa: F401
-from fagan.train.arithmetic import fast_matmul, onednn_is_exact, pick_device, threads
+from fagan.train.arithmetic import fast_matmul, pick_device, threads
 from fagan.train.checkpoint import load_generator, load_weights, restore, save, save_weights
 from fagan.train.instruments import Instruments
 from fagan.train.loop import train

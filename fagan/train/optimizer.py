@@ -12,7 +12,7 @@ class Adam(torch.optim.Adam):
 
     PyTorch wraps these methods so that torch.compile leaves them alone, and the wrapper imports
     the whole compiler on its first call: 4 s of every run's start. Nothing here is compiled.
-    tests/test_train.py holds its steps to torch.optim.Adam's, bit for bit.
+    tests/test_train_speed.py holds its steps to torch.optim.Adam's, bit for bit.
     """
 
     # with capturable=True PyTorch warns of steps outside a graph; a run's first ones always are
