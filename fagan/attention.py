@@ -41,7 +41,7 @@ def attention_map(query: Tensor, key: Tensor, heads: int = 1) -> Tensor:
 
 @contextmanager
 def force(way: str) -> Iterator[None]:
-    """Compute every attention in one way: "plain", "chunked" or "fused" (for tests and timings)."""
+    """Compute every attention in one way: "plain", "chunked" or "fused"."""
     global _forced
     if way not in WAYS:
         raise ValueError(f"unknown way {way!r} (known: {', '.join(WAYS)})")

@@ -138,7 +138,7 @@ MUTANTS = {
         ("spawn_key=(family, number)", "spawn_key=(family,)"),
         ("clamp(-1, 1) + 1) * 127.5).round()", "clamp(-1, 1) + 1) * 127.5)"),
     ],
-    ("data/images", "data"): [
+    ("data/images", "data labels"): [
         ("        start = held_out\n", "        start = 0\n"),
         ("if names[i] not in broken", "if i >= 0"),
     ],
@@ -174,7 +174,7 @@ MUTANTS = {
         ("1 - layer.alpha.detach()", "layer.alpha.detach()"),
         ('scores["fd"] - trained["fd"]', 'trained["fd"] - scores["fd"]'),
         ("norm.train().momentum = None", "norm.train()"),
-        ("seed + 1).to(device)", "seed).to(device)"),
+        ("seed + 1)).to(device)", "seed)).to(device)"),
     ],
     ("interpret/maps", "interpret"): [
         ("row * recorded.grid[1] + column", "column * recorded.grid[1] + row"),

@@ -21,11 +21,6 @@ def tables(tmp_path, monkeypatch):
     return write
 
 
-def test_every_table_of_the_suite_is_there():
-    wanted = {"smoke", "laptop", "overnight", "folder32", "faces64", "cifar10", "celeba64"}
-    assert wanted <= set(SHIPPED) == set(ablations.table_names())
-
-
 @pytest.mark.parametrize("name", SHIPPED)
 def test_shipped_tables_make_valid_runs(name, tmp_path):
     table = ablations.load_table(name)
@@ -38,19 +33,6 @@ def test_shipped_tables_make_valid_runs(name, tmp_path):
     assert set(table.labels) == set(table.arms)
     for run in runs[: len(table.arms)]:
         assert all(map(parameters, build(run)))  # every arm can really be built
-
-
-def test_the_laptop_is_what_was_promised():
-    runs = ablations.configs(ablations.load_table("laptop"))
-    assert {run.architecture for run in runs} >= {"dcgan", "sagan", "fagan", "fagan-pure"}
-    assert any(run.architecture.endswith("-wide") for run in runs)
-    assert {run.loss for run in runs if run.architecture == "fagan"} == {
-        "hinge",
-        "relativistic-hinge",
-    }
-    assert {run.seed for run in runs} == {0, 1}
-    assert min(run.steps for run in runs) >= 1500
-    assert {(run.data, run.resolution) for run in runs} == {("faces", 32)}
 
 
 def test_celeba_is_the_blogs_recipe():
@@ -126,21 +108,17 @@ def test_a_table_extends_another(tables):
     "text,match",
     [
         ("arms: [", "not valid YAML"),
-        ("- a", "must be a mapping"),
         ("arm: {a: {}}", "unknown key 'arm'; did you mean 'arms'"),
         ("title: t", "at least one arm"),
         ("arms: {a: 3}", "arm 'a' must be a mapping"),
         ("arms: {a: {}}\nlabels: {b: B}", "unknown arm 'b'"),
-        ("arms: {a: {}}\nlabels: {a: A, b: A}", "unknown arm 'b'"),
         ("arms: {a: {}, b: {}}\nlabels: {a: b}", "two arms share the label 'b'"),
         ("arms: {no: {}}", "arm False is no text to YAML; write it in quotes"),
         ("arms: {a: {arm: b}}", "'arm' is no parameter here"),
         ("arms: {../x: {}}\n", "a folder's name too"),
-        ("arms: [a]", "`arms` must be a mapping"),
-        ("arms: {a: {}}\nextends: [a]", "unknown ablation"),
         ("arms: {a: {}}\ntitle: 2018-99-99", "a value that cannot be read"),
         ("arms: {a: {}}\nseeds: 0", "seeds=0"),
-        ("arms: !!python/object/apply:os.system ['true']", "not valid YAML"),
+        ("arms: {a: {}, b: {resolution: 32}}", "differ in resolution"),
     ],
 )
 def test_wrong_tables_are_named(tables, text, match):
@@ -148,12 +126,6 @@ def test_wrong_tables_are_named(tables, text, match):
     with pytest.raises(UserError, match=match) as caught:
         ablations.configs(ablations.load_table("bad"))
     assert "\n" not in str(caught.value)
-
-
-def test_arms_that_cannot_be_compared_are_refused(tables):
-    tables("bad", "arms: {a: {}, b: {resolution: 32}}")
-    with pytest.raises(UserError, match="differ in resolution"):
-        ablations.configs(ablations.load_table("bad"))
 
 
 @pytest.mark.parametrize(

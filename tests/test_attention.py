@@ -9,9 +9,9 @@ from fagan.layers import FullAttention2d
 DUAL = torch.autograd.forward_ad
 
 
-def qkv(*shapes, requires_grad=False):
+def qkv(*shapes):
     torch.manual_seed(0)
-    return [torch.randn(s, dtype=torch.float64, requires_grad=requires_grad) for s in shapes]
+    return [torch.randn(shape, dtype=torch.float64) for shape in shapes]
 
 
 @pytest.mark.parametrize("way", ["chunked", "fused"])
@@ -47,12 +47,6 @@ def test_attention_is_its_definition():
             torch.testing.assert_close(weights[b, h, i], expected, rtol=0, atol=1e-12)
             found = out[b, 4 * h : 4 * h + 4, i]
             torch.testing.assert_close(found, values @ expected, rtol=0, atol=1e-12)
-
-
-def test_chunked_gradient_is_the_numerical_one():
-    with attention.force("chunked"):
-        inputs = qkv((2, 3, 6), (2, 3, 6), (2, 4, 6), requires_grad=True)
-        assert torch.autograd.gradcheck(attention.attend, inputs, check_batched_grad=True)
 
 
 @pytest.mark.parametrize("needed", [(True, True, True), (False, True, True), (True, False, False)])

@@ -1,9 +1,7 @@
 """Any images become the same tensor on every machine; batches are a function of (seed, step)."""
 
-import errno
 import multiprocessing
 import os
-import shutil
 import time
 import zipfile
 from pathlib import Path
@@ -16,14 +14,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from fagan import faces
+from fagan import faces, ties
 from fagan.config import RunConfig
 from fagan.data import (
     Batches,
     ImageSet,
     cache,
     decoding,
-    images,
     load,
     load_all,
     sources,
@@ -57,9 +54,9 @@ def flat(colour, size=(8, 8), mode="RGB") -> Image.Image:
 
 
 def fill(folder: Path, count: int) -> None:
-    """Images that can be told apart: number i is grey level i."""
+    """Images that can be told apart: number i is grey level i, up to 255."""
     for i in range(count):
-        flat((i, i, i)).save(folder / f"{i:03d}.png")
+        flat((i % 256,) * 3).save(folder / f"{i:03d}.png")
 
 
 def numbers(found: ImageSet) -> list[int]:
@@ -94,24 +91,13 @@ def of_array(value, dtype) -> Image.Image:
 MODES = {
     # name: (image, file format, RGB expected, tolerance)
     "1": (flat(1, mode="1"), "png", (255, 255, 255), 0),
-    "L": (flat(90, mode="L"), "png", (90, 90, 90), 0),
-    "RGB": (flat((10, 20, 30)), "png", (10, 20, 30), 0),
     "RGB transparent": (transparent(flat((10, 20, 30)), (10, 20, 30)), "png", (255, 255, 255), 0),
-    "RGB jpeg": (flat((200, 20, 30)), "jpg", (200, 20, 30), 3),
-    "YCbCr": (flat((76, 85, 255), mode="YCbCr"), "jpg", (254, 0, 0), 3),
-    "CMYK": (flat((0, 255, 255, 0), mode="CMYK"), "tif", (255, 0, 0), 0),
     "CMYK jpeg": (flat((0, 255, 255, 0), mode="CMYK"), "jpg", (255, 0, 0), 3),
-    "LAB": (flat((136, 208, 195), mode="LAB"), "tif", (255, 0, 0), 12),
-    "P": (palette(), "png", (200, 100, 50), 0),
     "P gif": (palette(), "gif", (200, 100, 50), 0),
     "P transparent": (transparent(palette(), 1), "png", (255, 255, 255), 0),
-    "LA": (flat((0, 51), mode="LA"), "png", (204, 204, 204), 1),
     "RGBA": (flat((255, 0, 0, 51), mode="RGBA"), "png", (255, 204, 204), 1),
-    "RGBA webp": (flat((255, 0, 0, 0), mode="RGBA"), "webp", (255, 255, 255), 0),
     # PIL's own conversion would make these white
     "I;16": (of_array(51_400, np.uint16), "png", (200, 200, 200), 0),
-    "I;16 white": (of_array(65_535, np.uint16), "png", (255, 255, 255), 0),
-    "I;16 dark": (of_array(200, np.uint16), "tif", (1, 1, 1), 0),
     "I": (of_array(32768, np.int32), "tif", (128, 128, 128), 1),
     "F": (of_array(0.5, np.float32), "tif", (128, 128, 128), 1),
     "F to 255": (of_array(128.0, np.float32), "tif", (128, 128, 128), 0),
@@ -126,31 +112,16 @@ def test_every_mode_becomes_rgb(name, folder):
     assert error.abs().max() <= tolerance
 
 
-@pytest.mark.parametrize("orientation", range(1, 9))
-def test_exif_orientation_is_applied(orientation, folder):
-    # upright: red over blue, with a green left half of the top
-    upright = Image.new("RGB", (64, 64), (0, 0, 255))
-    upright.paste((255, 0, 0), (0, 0, 64, 32))
-    upright.paste((0, 255, 0), (0, 0, 32, 32))
-    turned = {
-        2: Image.Transpose.FLIP_LEFT_RIGHT,
-        3: Image.Transpose.ROTATE_180,
-        4: Image.Transpose.FLIP_TOP_BOTTOM,
-        5: Image.Transpose.TRANSPOSE,
-        6: Image.Transpose.ROTATE_90,
-        7: Image.Transpose.TRANSVERSE,
-        8: Image.Transpose.ROTATE_270,
-    }
-    stored = upright.transpose(turned[orientation]) if orientation > 1 else upright
+def test_exif_orientation_is_applied(folder):
+    upright = Image.new("RGB", (64, 64), "red")
+    upright.paste("blue", (0, 0, 64, 32))
     exif = Image.Exif()
-    exif[0x0112] = orientation
-    stored.save(folder / "image.jpg", exif=exif, quality=95)
-    found = only(folder)
-    corners = found[:, [4, 4, 28, 28], [4, 28, 4, 28]].T
-    assert corners.argmax(1).tolist() == [1, 0, 2, 2]
+    exif[0x0112] = 6  # the camera was turned
+    upright.transpose(Image.Transpose.ROTATE_90).save(folder / "image.jpg", exif=exif)
+    assert only(folder)[:, [4, 28], [4, 4]].argmax(0).tolist() == [2, 0]
 
 
-@pytest.mark.parametrize("size", [(8, 8), (33, 20), (20, 47), (65, 64)])
+@pytest.mark.parametrize("size", [(33, 20), (20, 47)])
 def test_the_crop_is_of_whole_pixels_before_the_resize(size, folder):
     image = Image.fromarray(np.random.default_rng(0).integers(0, 256, (*size, 3), np.uint8))
     image.save(folder / "image.png")
@@ -162,23 +133,12 @@ def test_the_crop_is_of_whole_pixels_before_the_resize(size, folder):
         assert (only(folder, crop=crop).numpy() == expected.transpose(2, 0, 1)).all()
 
 
-@pytest.mark.parametrize("suffix", ["gif", "webp", "png"])
-def test_of_an_animation_the_first_frame_counts(suffix, folder):
-    frames = [flat(colour) for colour in ("red", "blue", "lime")]
-    options = {"lossless": True} if suffix == "webp" else {}
-    frames[0].save(folder / f"x.{suffix}", save_all=True, append_images=frames[1:], **options)
-    assert only(folder)[:, 16, 16].tolist() == [255, 0, 0]
-
-
 DEEP = {
     # name: (value, dtype, suffix, what is told)
     "12 bits in 16": (4_095, np.uint16, "png", "hold 0 to 4,095, of which 65,535 is white"),
-    "counts in 32 bits": (200, np.int32, "tiff", "the files hold 0 to 200, of which"),
-    "beyond 16 bits": (10**6, np.int32, "tiff", "mean of 25"),
     "16 bits": (40_000, np.uint16, "png", ""),
     "white pages": (254, np.uint8, "png", "mean of 25"),
     "black pages": (5, np.uint8, "png", "mean of 5.0 of 255 (8-bit files)"),
-    "dark pictures": (15, np.uint8, "png", ""),
 }
 
 
@@ -198,8 +158,8 @@ def test_a_set_that_comes_out_black_or_white_is_told_once(name, folder, caplog):
 # Sources
 
 
-def pack(folder: Path, path: Path, prefix: str = "", method=zipfile.ZIP_DEFLATED) -> Path:
-    with zipfile.ZipFile(path, "w", method) as archive:
+def pack(folder: Path, path: Path, prefix: str = "") -> Path:
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
         for file in sorted(folder.rglob("*"), reverse=True):
             if file.is_file():
                 archive.write(file, prefix + file.relative_to(folder).as_posix())
@@ -208,17 +168,14 @@ def pack(folder: Path, path: Path, prefix: str = "", method=zipfile.ZIP_DEFLATED
 
 def nested(folder: Path) -> None:
     fill(folder, 12)
-    for i, place in enumerate(["b", "a/deep", "A"]):
+    for i, place in enumerate(["b ü", "a/deep", "A"]):
         (folder / place).mkdir(parents=True)
         flat((100 + i, 0, 0)).save(folder / place / "x.PNG")
 
 
-@pytest.mark.parametrize(
-    ("prefix", "method"), [("", zipfile.ZIP_DEFLATED), ("inside/a folder/", zipfile.ZIP_STORED)]
-)
-def test_a_zip_is_its_folder(folder, tmp_path, prefix, method):
+def test_a_zip_is_its_folder(folder, tmp_path):
     nested(folder)
-    archive = pack(folder, tmp_path / "pack.zip", prefix, method)
+    archive = pack(folder, tmp_path / "pack.zip", "inside/a folder/")
     for split in ("train", "reference"):
         unpacked, packed = load(config(folder), split), load(config(archive), split)
         assert torch.equal(unpacked.images, packed.images)
@@ -237,18 +194,9 @@ def test_names_are_sorted_and_hidden_files_are_left_out(folder, tmp_path):
     (folder / "loop").symlink_to(folder)
     (folder / "a" / "up").symlink_to(folder)
     (folder / "linked").symlink_to(folder / "a")
-    expected = [*(f"{i:03d}.png" for i in range(12)), "A/x.PNG", "a/deep/x.PNG", "b/x.PNG"]
+    expected = [*(f"{i:03d}.png" for i in range(12)), "A/x.PNG", "a/deep/x.PNG", "b ü/x.PNG"]
     assert sources.open_source(folder).names == expected
-    assert sources.open_source(pack(folder / "b", tmp_path / "b.zip")).names == ["x.PNG"]
-
-
-def test_odd_paths_and_names(tmp_path):
-    folder = tmp_path / "a & b Ünï çødé 日本"
-    folder.mkdir()
-    for name in ("a b.png", "&.PNG", "é ü.png", "#1%.png", "'quoted\".png"):
-        flat((200, 100, 50)).save(folder / name)
-    found = load_all(folder, 16)
-    assert len(found) == 5 and not found.broken and found.name == folder.name
+    assert sources.open_source(pack(folder, tmp_path / "pack.zip")).names == expected
 
 
 def test_where_a_folder_lies_does_not_matter(folder, tmp_path):
@@ -256,7 +204,7 @@ def test_where_a_folder_lies_does_not_matter(folder, tmp_path):
     before = sources.open_source(folder).identity
     moved = folder.rename(tmp_path / "elsewhere")
     assert sources.open_source(moved).identity == before
-    os.utime(moved / "b" / "x.PNG", ns=(0, 0))
+    os.utime(moved / "b ü" / "x.PNG", ns=(0, 0))
     assert sources.open_source(moved).identity != before
 
 
@@ -264,10 +212,8 @@ def test_where_a_folder_lies_does_not_matter(folder, tmp_path):
     ("make", "message"),
     [
         (lambda path: None, "no folder or zip of images"),
-        (lambda path: path.mkdir(), "no images in"),
         (lambda path: (path.mkdir(), (path / "a.txt").write_text("")), "no images in"),
         (lambda path: path.write_bytes(b"PK\x03\x04 no zip"), "not a readable zip"),
-        (lambda path: zipfile.ZipFile(path, "w").close(), "no images in"),
     ],
 )
 def test_no_images_are_one_line_that_says_what_to_do(tmp_path, make, message):
@@ -281,29 +227,25 @@ def test_no_images_are_one_line_that_says_what_to_do(tmp_path, make, message):
 # Broken images
 
 
-def damage(path: Path) -> None:
-    path.write_bytes(path.read_bytes()[:40])
-
-
 def test_a_few_broken_images_are_named_and_left_out(folder, caplog):
-    """Also those whose names are no text: no record breaks, and no line."""
-    fill(folder, 256)
-    for i in range(256, 606):
-        shutil.copy(folder / "000.png", folder / f"{i}.png")
-    damage(folder / "007.png")
+    """Also one whose name is no text: no record breaks, and no line."""
+    fill(folder, 300)
     (folder / "100.png").write_text("<html>404</html>")
     (folder / "gone.png").symlink_to(folder / "nowhere.png")
-    odd = [os.fsdecode(name) for name in (b"a\nb.png", b"\xff\xfe.png", b"\x1b[31m.png")]
-    for name in odd:
-        (folder / name).write_bytes(b"no image")
+    odd = os.fsdecode(b"a\nb \xff\xfe \x1b[31m.png")
+    (folder / odd).write_bytes(b"no image")
     found, reference = load(config(folder), "train"), load(config(folder), "reference")
-    assert sorted(found.broken) == sorted(["007.png", "100.png", "gone.png", *odd])
-    assert len(found) + len(reference) == 604
+    assert sorted(found.broken) == sorted(["100.png", "gone.png", odd])
+    assert len(found) + len(reference) == 299
     assert load(config(folder), "train").broken == found.broken  # the cache remembers them
     assert "100.png (not an image)" in caplog.text and "gone.png (No such file" in caplog.text
     assert str(folder) not in caplog.text
     lines = caplog.text.splitlines()
-    assert len(lines) == 6 and all(line.isprintable() for line in lines)
+    assert len(lines) == 3 and all(line.isprintable() for line in lines)
+
+
+def damage(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:40])
 
 
 def test_more_than_one_percent_broken_is_refused(folder, cache_folder):
@@ -316,19 +258,17 @@ def test_more_than_one_percent_broken_is_refused(folder, cache_folder):
 
 
 def test_a_broken_image_does_not_shorten_a_capped_set(folder):
-    fill(folder, 250)
-    first = numbers(load(config(folder, images=150), "train"))
+    fill(folder, 110)
+    first = numbers(load(config(folder, images=100), "train"))
     damage(folder / f"{first[3]:03d}.png")
-    second = numbers(load(config(folder, images=150), "train"))
-    assert len(second) == 150 and second[:-1] == [i for i in first if i != first[3]]
+    second = numbers(load(config(folder, images=100), "train"))
+    assert len(second) == 100 and second[:-1] == [i for i in first if i != first[3]]
 
 
 # Splits
 
 
-@pytest.mark.parametrize(
-    ("n_real", "images"), [(10, 0), (10, 7), (10, 500), (11, 0), (30, 7), (500, 0)]
-)
+@pytest.mark.parametrize(("n_real", "images"), [(10, 0), (10, 7), (11, 0), (30, 7), (500, 0)])
 def test_the_reference_is_held_out_where_there_is_enough(folder, n_real, images):
     """Of 40 images: 10 are a fourth, 11 are more, and then the reference is of those trained on."""
     fill(folder, 40)
@@ -375,39 +315,37 @@ def test_images_are_decoded_once(folder, decodings):
 
 
 @pytest.mark.parametrize("suffix", [".npy", ".json"])
-@pytest.mark.parametrize("how", ["cut", "zeros", "gone", "other shape"])
+@pytest.mark.parametrize("how", ["cut", "zeros", "gone"])
 def test_a_damaged_cache_is_made_again(folder, cache_folder, decodings, suffix, how):
     fill(folder, 5)
     before = load(config(folder), "train").images.clone()
     (path,) = cache_folder.glob(f"*{suffix}")
     content = path.read_bytes()
-    if how == "gone":
-        path.unlink()
-    elif how == "other shape" and suffix == ".npy":
-        np.save(path, np.zeros((4, 3, 32, 32), np.uint8))
-    else:
+    path.unlink()
+    if how != "gone":
         path.write_bytes(content[:-1] if how == "cut" else bytes(len(content)))
     for _ in range(2):
         assert torch.equal(load(config(folder), "train").images, before)
     assert len(decodings) == 10
 
 
-def test_an_interrupted_decoding_leaves_nothing(folder, cache_folder, monkeypatch):
+def test_a_cache_of_another_shape_is_made_again(folder, cache_folder):
+    fill(folder, 5)
+    load(config(folder), "train")
+    (path,) = cache_folder.glob("*.npy")
+    np.save(path, np.zeros((4, 3, 32, 32), np.uint8))
+    assert len(load(config(folder), "train")) == 5
+
+
+def test_what_a_killed_process_left_is_swept_and_a_living_ones_file_stays(folder, cache_folder):
     fill(folder, 5)
     cache_folder.mkdir()
-    old = cache_folder / ".a.npy.1.tmp"  # of a process that was killed yesterday
-    old.write_bytes(b"")
+    old, young = cache_folder / ".a.npy.1.tmp", cache_folder / ".b.npy.2.tmp"
+    for path in (old, young):
+        path.write_bytes(b"")
     os.utime(old, (0, 0))
-
-    def interrupted(*arguments):
-        raise KeyboardInterrupt
-
-    with monkeypatch.context() as patch:
-        patch.setattr(decoding, "_judge", interrupted)
-        with pytest.raises(KeyboardInterrupt):
-            load(config(folder), "train")
-    assert {path.suffix for path in cache_folder.iterdir()} <= {".lock"}  # empty, and it stays
-    assert len(load(config(folder), "train")) == 5
+    load(config(folder), "train")
+    assert young.exists() and not old.exists()
 
 
 def load_and_count(path: Path) -> tuple[str, str, int]:
@@ -420,37 +358,17 @@ def load_and_count(path: Path) -> tuple[str, str, int]:
         return real(*arguments)
 
     decoding.pixels = slowly
-    run = config(path, n_real=20)
+    run = config(path, n_real=15)
     return load(run, "train").checksum, load(run, "reference").checksum, len(counted)
 
 
 def test_two_processes_at_once_decode_once(folder, cache_folder):
-    fill(folder, 100)
+    fill(folder, 60)
     with multiprocessing.get_context("fork").Pool(2) as pool:
         one, other = pool.map(load_and_count, [folder, folder], chunksize=1)
     assert one[:2] == other[:2]
-    assert one[2] + other[2] == 100
+    assert one[2] + other[2] == 60
     assert sorted(path.suffix for path in cache_folder.iterdir()) == [".json", ".lock", ".npy"]
-
-
-def test_without_locks_two_writers_still_leave_a_whole_set(folder, monkeypatch):
-    fcntl = pytest.importorskip("fcntl")
-
-    def no_locks(*arguments):
-        raise OSError(errno.ENOLCK, "no locks here")
-
-    fill(folder, 5)
-    monkeypatch.setattr(fcntl, "flock", no_locks)
-    real = images.decoded
-
-    def overtaken(*arguments):
-        """Another process makes the same set while this one is at it."""
-        monkeypatch.setattr(images, "decoded", real)
-        load(config(folder), "train")
-        yield from real(*arguments)
-
-    monkeypatch.setattr(images, "decoded", overtaken)
-    assert sorted(numbers(load(config(folder), "train"))) == [0, 1, 2, 3, 4]
 
 
 def test_no_room_is_one_line_before_anything_is_decoded(folder, tmp_path, monkeypatch):
@@ -478,14 +396,17 @@ def test_the_checksum_is_of_pixels_and_shape(folder):
 # Sources that are not the user's own
 
 
-def test_faces_are_rendered_once_from_two_seeds(monkeypatch):
-    run = RunConfig.from_params({"data": "faces", "resolution": 32, "images": 12, "n_real": 8})
+@pytest.mark.parametrize("source", [faces, ties])
+def test_drawn_images_are_rendered_once_from_two_seeds(source, monkeypatch):
+    name = source.__name__.split(".")[1]
+    run = RunConfig.from_params({"data": name, "resolution": 32, "images": 12, "n_real": 8})
     train, reference = load(run, "train"), load(run, "reference")
-    assert torch.equal(train.images, faces.render(range(12), 32, faces.TRAIN_SEED))
-    assert torch.equal(reference.images, faces.render(range(8), 32, faces.REFERENCE_SEED))
-    assert (train.name, train.split, reference.split) == ("faces", "train", "held-out")
-    assert train.ties and reference.ties
-    monkeypatch.setattr(faces, "render", None)
+    assert torch.equal(train.images, source.render(range(12), 32, source.TRAIN_SEED))
+    assert torch.equal(reference.images, source.render(range(8), 32, source.REFERENCE_SEED))
+    assert not torch.equal(train.images[:8], reference.images)
+    assert (train.name, train.split, reference.split) == (name, "train", "held-out")
+    assert train.ties == reference.ties == name
+    monkeypatch.setattr(source, "render", None)
     assert torch.equal(load(run, "train").images, train.images)
 
 
@@ -571,7 +492,7 @@ def seen(batch: torch.Tensor) -> list[int]:
     return to_uint8(batch)[:, 0, 0, 1].tolist()
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=20, deadline=None)
 @given(count=st.integers(1, 50), batch_size=st.integers(1, 60), seed=st.integers(0, 2**40))
 def test_every_epoch_holds_every_image_once(count, batch_size, seed):
     """And a batch is a function of seed and step alone, whatever was drawn before."""
@@ -585,7 +506,6 @@ def test_every_epoch_holds_every_image_once(count, batch_size, seed):
     for step in (seed % 10_000, steps - 1, 0):
         resumed = Batches(numbered(count), batch_size, seed, flip=True)
         assert torch.equal(used.at(step), resumed.at(step))
-        assert resumed.epoch_of(step) == step * batch_size // count
 
 
 def test_seeds_and_epochs_differ():
@@ -597,42 +517,18 @@ def test_seeds_and_epochs_differ():
     assert seen(first.at(1)) != seen(other.at(0))
 
 
-def test_a_batch_is_float_in_the_networks_range(folder):
-    pixels = torch.randint(0, 256, (10, 3, 8, 8), dtype=torch.uint8)
-    batches = Batches(pixels, 10, 0)
-    assert batches.at(0).dtype == torch.float32
-    assert torch.equal(batches.at(0), to_unit(pixels[torch.from_numpy(batches.indices(0))]))
-    fill(folder, 20)
-    train = load(config(folder), "train")  # mapped read-only
-    batch = Batches(train.images, 18, seed=0).at(0)
-    assert sorted(to_uint8(batch)[:, 0, 16, 16].tolist()) == sorted(numbers(train))
-
-
 def test_half_of_the_images_are_mirrored():
     pixels = numbered(101)[1:]  # number 0 is its own mirror
     plain, flipped = Batches(pixels, 100, 0), Batches(pixels, 100, 0, flip=True)
-    mirrored = []
+    mirrored = torch.zeros(20, 100)
     for step in range(20):
         one, other = plain.at(step), flipped.at(step)
-        is_same = (one == other).flatten(1).all(1)
-        is_mirror = (one.flip(-1) == other).flatten(1).all(1)
-        assert (is_same ^ is_mirror).all()
-        mirrored.append(is_mirror)
-    mirrored = torch.stack(mirrored).float()
+        mirrored[step] = (one.flip(-1) == other).flatten(1).all(1)
+        assert (mirrored[step].bool() ^ (one == other).flatten(1).all(1)).all()
     assert 0.45 < mirrored.mean() < 0.55
     assert (mirrored.mean(1) - 0.5).abs().max() < 0.2
     # no place in the batch is always mirrored, or never
     assert (mirrored.mean(0) - 0.5).abs().max() < 0.5
-
-
-def test_batches_refuse_what_they_cannot_cut():
-    for pixels, step, message in (
-        (torch.zeros(4, 3, 8, 8), 0, "uint8"),
-        (numbered(4)[:0], 0, "N > 0"),
-        (numbered(4), -1, "step -1"),
-    ):
-        with pytest.raises(ValueError, match=message):
-            Batches(pixels, 2, 0).at(step)
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
@@ -646,7 +542,7 @@ def test_a_device_gives_the_same_batches():
 
 def test_bytes_survive_the_round_trip():
     levels = torch.arange(256, dtype=torch.uint8)
-    assert torch.equal(to_uint8(to_unit(levels)), levels)
+    assert torch.equal(to_uint8(to_unit(levels)), levels) and to_unit(levels).dtype == torch.float32
     assert to_unit(levels)[[0, 255]].tolist() == [-1, 1]
     assert to_uint8(torch.tensor([-9.0, -1.0, 0.999, 1.0, 9.0])).tolist() == [0, 0, 255, 255, 255]
     nearest = torch.tensor([100.4, 100.6]) / 127.5 - 1

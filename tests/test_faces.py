@@ -3,11 +3,9 @@
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from fagan.config import UserError
-from fagan.faces import REFERENCE_SEED, TRAIN_SEED, attributes, probes, render
+from fagan.faces import attributes, probes, render
 from fagan.faces.attributes import OPTIONS
 
 # Faces of seed 0 at 32 pixels as the first version of the painters drew them, chosen so that every
@@ -53,23 +51,15 @@ def test_the_faces_are_the_ones_they_have_always_been():
         assert set(found[name].tolist()) == set(range(len(options))), name
 
 
-@settings(max_examples=15, deadline=None)
-@given(
-    indices=st.lists(st.integers(0, 2**40), min_size=1, max_size=9),
-    seed=st.integers(0, 2**64 - 1),
-    resolution=st.sampled_from([16, 17, 33]),
-)
-def test_a_face_does_not_depend_on_its_batch(indices, seed, resolution):
-    together = render(indices, resolution, seed)
-    alone = torch.cat([render([index], resolution, seed) for index in indices])
-    assert torch.equal(together, alone)
-    assert torch.equal(together.flip(0), render(indices[::-1], resolution, seed))
-
-
-def test_a_batch_is_cut_where_it_makes_no_difference():
-    # more faces than are painted at once
-    assert torch.equal(render(range(130), 32)[60:70], render(range(60, 70), 32))
-    assert torch.equal(render(range(40), 64)[14:18], render(torch.arange(14, 18), 64))
+def test_a_face_does_not_depend_on_its_batch():
+    # more than the 16 of 64 pixels that are painted at once, and the largest seed
+    indices, seed = [*range(20), 2**40, 3, 2**32], 2**64 - 1
+    together = render(indices, 64, seed)
+    assert torch.equal(together.flip(0), render(indices[::-1], 64, seed))
+    for place in (0, 15, 16, 20, 22):
+        assert torch.equal(together[[place]], render([indices[place]], 64, seed))
+    assert torch.equal(together[3], together[21])
+    assert not torch.equal(render([0], 64), together[:1])
 
 
 def test_the_number_of_threads_changes_nothing_and_is_left_alone():
@@ -83,14 +73,11 @@ def test_the_number_of_threads_changes_nothing_and_is_left_alone():
 
 
 def test_the_same_face_at_every_resolution():
-    small = render(range(6), 32).float()
-    for resolution in (64, 256):
-        large = render(range(6), resolution).float()
-        pooled = torch.nn.functional.avg_pool2d(large, resolution // 32)
-        assert (pooled - small).abs().mean() < 5
+    small, large = (render(range(4), resolution).float() for resolution in (32, 256))
+    assert (torch.nn.functional.avg_pool2d(large, 8) - small).abs().mean() < 5
 
 
-def test_bad_arguments_are_refused():
+def test_what_cannot_be_drawn_is_refused():
     for resolution in (15, 257):
         with pytest.raises(UserError, match=f"not {resolution}"):
             render([0], resolution)
@@ -101,7 +88,6 @@ def test_bad_arguments_are_refused():
     for indices in ([-1], [0.5]):
         with pytest.raises(ValueError, match="whole numbers"):
             render(indices, 32)
-    assert render([], 32).shape == (0, 3, 32, 32)
 
 
 # The ties
@@ -142,26 +128,6 @@ def test_no_attribute_predicts_a_tied_colour():
     assert strongest("clothing_colour", rest) < 0.07
 
 
-def agreement(images: torch.Tensor, one: str, other: str) -> float:
-    """1 - E|a - b| / E|a - b over shuffled pairs|."""
-    found = probes(images)
-    a, b = found[one], found[other]
-    apart = torch.stack([(a - b.roll(k, 0)).abs().mean() for k in range(1, 17)]).mean()
-    return (1 - (a - b).abs().mean() / apart).item()
-
-
-@pytest.mark.parametrize("resolution", [32, 64])
-def test_the_probes_see_the_ties(resolution):
-    eyes, outfit = ("iris_left", "iris_right"), ("gear", "cloth")
-    tied = render(range(300), resolution)
-    assert agreement(tied, *eyes) > 0.7
-    assert agreement(tied, *outfit) > 0.7
-    no_eyes = render(range(300), resolution, mismatch="eyes")
-    assert abs(agreement(no_eyes, *eyes)) < 0.3 < 0.7 < agreement(no_eyes, *outfit)
-    no_outfit = render(range(300), resolution, mismatch="outfit")
-    assert abs(agreement(no_outfit, *outfit)) < 0.3 < 0.7 < agreement(no_outfit, *eyes)
-
-
 def test_the_probes_are_mean_colours_of_their_places():
     # red = x, green = y, blue = 0.25: the mean colour of a patch is its centre
     axis = (torch.arange(64) + 0.5) / 32 - 1
@@ -185,28 +151,12 @@ def test_the_probes_are_mean_colours_of_their_places():
 
 
 def test_the_probes_read_bytes_as_floats_and_any_number_of_images():
-    images = render(range(600), 16)
-    found = probes(images)
-    as_floats = probes(images.float() / 255)
+    images = render(range(520), 16)  # more than are read at once
+    found, as_floats = probes(images), probes(images.float() / 255)
+    last = probes(images[510:])
     for name, colours in found.items():
-        assert colours.shape == (600, 3)
         assert torch.allclose(colours, as_floats[name], atol=1e-6)
-        assert torch.allclose(colours[590:], probes(images[590:])[name], atol=1e-6)
-    with pytest.raises(ValueError, match="probes read"):
-        probes(images[:, :1])
-
-
-# The sets
-
-
-def test_train_and_reference_share_no_face():
-    train, reference = attributes(range(2000), TRAIN_SEED), attributes(range(2000), REFERENCE_SEED)
-    rows = [
-        {tuple(row) for row in torch.cat([found["skin"], found["hair"]], 1).tolist()}
-        for found in (train, reference)
-    ]
-    assert len(rows[0]) == len(rows[1]) == 2000
-    assert not rows[0] & rows[1]
+        assert torch.allclose(colours[510:], last[name], atol=1e-6)
 
 
 def test_the_choices_fall_as_often_as_stated():

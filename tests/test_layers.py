@@ -28,8 +28,42 @@ def assert_equal(ours, theirs):
     assert (ours - theirs).abs().max() <= 1e-10 * max(1, theirs.abs().max())
 
 
-def assert_same_function(ours, theirs, names, x):
-    """Outputs, and the gradients of the input and of every named parameter, agree."""
+PARTS = {
+    "alpha": "gamma",
+    "query.": "query_conv.",
+    "key.": "key_conv.",
+    "value.": "value_conv.",
+    "convolution.": "residual_conv.",
+}
+SPECTRAL = {
+    "residual_conv.bias": "residual_conv.module.bias",
+    "parametrizations.weight.original": "module.weight_bar",
+    "parametrizations.weight.0.": "module.weight_",
+}
+
+
+def their_names(ours):
+    """{our parameter or buffer: what the package calls it}."""
+    names = {name: name for name in ours.state_dict()}
+    normed = any("parametrizations" in name for name in names)
+    for old, new in (PARTS | (SPECTRAL if normed else {})).items():
+        names = {ours: theirs.replace(old, new) for ours, theirs in names.items()}
+    return names
+
+
+def copy(ours, theirs, alpha):
+    """All of ours into all of theirs; the gates of both are alpha."""
+    with torch.no_grad():
+        ours.alpha.fill_(alpha)
+    # the package has a batch norm even where it uses none
+    tensors = {k: x for k, x in theirs.state_dict().items() if k.startswith("batch_norm.")}
+    names = their_names(ours)
+    tensors |= {names[name]: x for name, x in ours.state_dict().items()}
+    theirs.load_state_dict(tensors)  # strict
+
+
+def assert_same_function(ours, theirs, x, blind):
+    """Outputs, and the gradients of the input and of every parameter but the blind, agree."""
     a, b = x.clone().requires_grad_(), x.clone().requires_grad_()
     out, expected = ours(a), theirs(b)[0]
     assert_equal(out, expected)
@@ -37,33 +71,12 @@ def assert_same_function(ours, theirs, names, x):
     (out * weights).sum().backward()
     (expected * weights).sum().backward()
     assert_equal(a.grad, b.grad)
-    mine, other = dict(ours.named_parameters()), dict(theirs.named_parameters())
-    for name, their_name in names.items():
-        assert other[their_name].grad.abs().max() > 0, (
-            f"{their_name} saw no gradient: a vacuous test"
-        )
-        assert_equal(mine[name].grad, other[their_name].grad)
-
-
-def copy(ours, theirs, names):
-    mine, other = ours.state_dict(), theirs.state_dict()
-    for name, their_name in names.items():
-        mine[name].copy_(other[their_name])
-
-
-def open_gate(theirs, alpha):
-    with torch.no_grad():
-        theirs.gamma.fill_(alpha)
-
-
-SELF = {
-    "alpha": "gamma",
-    **{
-        f"{part}.{kind}": f"{part}_conv.{kind}"
-        for part in ("query", "key", "value")
-        for kind in ("weight", "bias")
-    },
-}
+    names, other = their_names(ours), dict(theirs.named_parameters())
+    for name, parameter in ours.named_parameters():
+        if name not in blind:
+            expected = other[names[name]].grad
+            assert expected.abs().max() > 0, f"{name} saw no gradient: a vacuous test"
+            assert_equal(parameter.grad, expected)
 
 
 @pytest.mark.parametrize(
@@ -73,30 +86,9 @@ SELF = {
 def test_self_attention_is_the_packages(squeeze, activation, alpha):
     theirs = SelfAttention(16, activation, squeeze)
     ours = SelfAttention2d(16, squeeze=squeeze, activation=activation)
+    copy(ours, theirs, alpha)
     # a key bias shifts all logits of a query alike: its gradient is exactly 0 in both
-    names = {k: v for k, v in SELF.items() if k != "key.bias"}
-    open_gate(theirs, alpha)
-    copy(ours, theirs, SELF)
-    assert_same_function(ours, theirs, names, torch.randn(2, 16, 5, 6))
-
-
-def full_names(norm=True, batch_norm=True, bias=True):
-    """({our parameter: theirs}, the same for the spectral norm's vectors)."""
-    kinds = ["weight", "bias"] if bias else ["weight"]
-    parts = {"query": "query_conv", "key": "key_conv", "value": "value_conv"}
-    parts |= {"batch_norm": "batch_norm"} if batch_norm else {}
-    parts |= {} if norm else {"convolution": "residual_conv"}
-    names = {f"{a}.{kind}": f"{b}.{kind}" for a, b in parts.items() for kind in kinds}
-    names |= {"alpha": "gamma"}
-    if batch_norm:
-        names["batch_norm.bias"] = "batch_norm.bias"
-    if not norm:
-        return names, {}
-    ours, theirs = "convolution.parametrizations.weight", "residual_conv.module.weight"
-    names[f"{ours}.original"] = f"{theirs}_bar"
-    if bias:
-        names["convolution.bias"] = "residual_conv.module.bias"
-    return names, {f"{ours}.0.{vector}": f"{theirs}_{vector}" for vector in "uv"}
+    assert_same_function(ours, theirs, torch.randn(2, 16, 5, 6), {"key.bias"})
 
 
 GEOMETRY = [(1, 1, 0), (3, 1, 1), (4, 2, 1), (4, 1, 0), (5, 3, 2)]
@@ -126,27 +118,21 @@ def test_full_attention_is_the_packages(geometry, transposed, switched):
         activation=activation, use_spectral_norm=norm, use_batch_norm=batch_norm, bias=bias,
         released=True,
     )  # fmt: skip
-    names, vectors = full_names(norm, batch_norm, bias)
-    open_gate(theirs, alpha)
-    copy(ours, theirs, names | vectors)
+    copy(ours, theirs, alpha)
     # a key bias never has a gradient; the convolution's bias has none under batch norm
     blind = {"key.bias"} | ({"convolution.bias"} if batch_norm else set())
-    seen = {k: v for k, v in names.items() if k not in blind}
-    assert_same_function(ours, theirs, seen, torch.randn(3, 8, 6, 6))
+    assert_same_function(ours, theirs, torch.randn(3, 8, 6, 6), blind)
 
 
 def test_defaults_are_the_packages():
-    ours, theirs = FullAttention2d(16, 6, released=True), FullAttention(16, 6)
-    names, vectors = full_names()
-    assert {*ours.state_dict()} - {*names, *vectors} == {
-        f"batch_norm.{name}" for name in ("running_mean", "running_var", "num_batches_tracked")
-    }
-    assert ours.alpha == theirs.gamma == 0
-    open_gate(theirs, -0.6)
-    copy(ours, theirs, names | vectors)
-    x = torch.randn(2, 16, 5, 5)
-    assert_equal(ours(x), theirs(x)[0])
-    assert {*SelfAttention2d(16).state_dict()} == {*SELF}
+    for ours, theirs in (
+        (SelfAttention2d(16), SelfAttention(16)),
+        (FullAttention2d(16, 6, released=True), FullAttention(16, 6)),
+    ):
+        assert ours.alpha == theirs.gamma == 0
+        copy(ours, theirs, -0.6)
+        x = torch.randn(2, 16, 5, 5)
+        assert_equal(ours(x), theirs(x)[0])
 
 
 def naive_attention(q, k, v, heads):
@@ -156,7 +142,7 @@ def naive_attention(q, k, v, heads):
     d, c = q.shape[1] // heads, v.shape[1] // heads
     for b, h, i in product(range(q.shape[0]), range(heads), range(q.shape[2])):
         rows, cols = slice(h * d, (h + 1) * d), slice(h * c, (h + 1) * c)
-        weights = torch.stack([q[b, rows, i] @ k[b, rows, j] for j in range(k.shape[2])]).exp()
+        weights = (k[b, rows].T @ q[b, rows, i]).exp()
         out[b, cols, i] = (v[b, cols] * (weights / weights.sum())).sum(1)
     return out
 
@@ -214,16 +200,6 @@ def test_full_attention_options_from_their_definition(transposed, heads, merge, 
     assert layer(x).shape == ((2, 6, 8, 8) if transposed else (2, 6, 2, 2))
 
 
-def test_alpha_zero_gives_the_attention_no_gradient_and_alpha_one():
-    """The consequence that FAGAN's start rests on: at alpha = 0 only alpha itself moves."""
-    layer = FullAttention2d(8, 6, 3, 1, 1, squeeze=2)
-    x = torch.randn(2, 8, 5, 5)
-    layer(x).square().sum().backward()
-    for part in (layer.query, layer.key, layer.value):
-        assert part.weight.grad.abs().max() == 0
-    assert layer.alpha.grad.abs() > 0
-
-
 @pytest.mark.parametrize("transposed", [False, True])
 def test_exact_spectral_norm_divides_by_the_largest_singular_value(transposed):
     kind = nn.ConvTranspose2d if transposed else nn.Conv2d
@@ -255,10 +231,19 @@ def test_spectral_norm_is_where_it_is_asked_for():
     assert normed(FullAttention2d(8, 8)) == ["convolution"]
 
 
-def two_pass_gradient(layer, xs):
+def gradient(layer, *xs):
+    """Of several passes before one backward pass."""
     layer.zero_grad()
     sum(layer(x).square().sum() for x in xs).backward()
-    return [p.grad.clone() for p in layer.parameters() if p.grad is not None]
+    return torch.cat([p.grad.flatten() for p in layer.parameters() if p.grad is not None])
+
+
+def together_and_apart(layer, xs):
+    """The gradient of several passes at once, and the sum of those of the same passes."""
+    start = {name: x.clone() for name, x in layer.state_dict().items()}
+    together = gradient(layer, *xs)
+    layer.load_state_dict(start)
+    return together, sum(gradient(layer, x) for x in xs)
 
 
 def test_released_spectral_norm_has_the_packages_wrong_gradient_and_ours_is_exact():
@@ -266,27 +251,10 @@ def test_released_spectral_norm_has_the_packages_wrong_gradient_and_ours_is_exac
     xs = [torch.randn(2, 6, 7, 7) for _ in range(2)]
     theirs = SpectralNorm(nn.Conv2d(6, 4, 3))
     ours = spectral_norm(nn.Conv2d(6, 4, 3), released=True)
-    norm, inside = ours.parametrizations.weight[0], theirs.module
-    with torch.no_grad():
-        ours.parametrizations.weight.original.copy_(inside.weight_bar)
-        ours.bias.copy_(inside.bias)
-        norm.u.copy_(inside.weight_u)
-        norm.v.copy_(inside.weight_v)
-    start = {k: v.clone() for k, v in ours.state_dict().items()}
-    expected = two_pass_gradient(theirs, xs)
-    got = two_pass_gradient(ours, xs)
-    for a, b in zip(sorted(got, key=torch.numel), sorted(expected, key=torch.numel), strict=True):
-        assert_equal(a, b)
-
-    # each pass on its own is right; their sum is what an exact layer computes
-    ours.load_state_dict(start)
-    apart = [torch.cat([g.flatten() for g in two_pass_gradient(ours, [x])]) for x in xs]
-    together = torch.cat([g.flatten() for g in got])
-    assert (together - sum(apart)).abs().max() > 1e-2 * together.abs().max()
-
-    exact = spectral_norm(nn.Conv2d(6, 4, 3))
-    start = {k: v.clone() for k, v in exact.state_dict().items()}
-    got = torch.cat([g.flatten() for g in two_pass_gradient(exact, xs)])
-    exact.load_state_dict(start)
-    apart = [torch.cat([g.flatten() for g in two_pass_gradient(exact, [x])]) for x in xs]
-    assert_equal(got, sum(apart))
+    names = their_names(ours) | {"bias": "module.bias"}
+    theirs.load_state_dict({names[name]: x for name, x in ours.state_dict().items()})
+    expected = gradient(theirs, *xs)
+    together, apart = together_and_apart(ours, xs)
+    assert_equal(together, expected)
+    assert (together - apart).abs().max() > 1e-2 * together.abs().max()
+    assert_equal(*together_and_apart(spectral_norm(nn.Conv2d(6, 4, 3)), xs))

@@ -3,21 +3,21 @@
 import csv
 import gzip
 import json
+import shutil
 from pathlib import Path
 
 import pandas as pd
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from records_factory import FINAL, make_ablation
 
 from fagan.config import RunConfig, refuse_other_config
 from fagan.environment import ROOT
 from fagan.errors import UserError
 from fagan.files import read_json, write_json
-from fagan.records import ALPHA, HISTORY, KEYS, METRICS, TABLES, TEXTS, RunRecord, load_runs, makers
+from fagan.records import ALPHA, KEYS, METRICS, TABLES, TEXTS, RunRecord, load_runs, makers
 
 CONFIG = RunConfig.from_params({"resolution": 32, "width": 0.25})
+ALL_DONE = {"diverged": (), "unfinished": (), "not_begun": ()}
 
 
 @pytest.fixture
@@ -35,11 +35,6 @@ def record(tmp_path):
     return record
 
 
-def test_columns_are_the_schema(record):
-    assert (record.folder / "history.csv").read_text().splitlines()[0] == ",".join(HISTORY)
-    assert (record.folder / "alpha.csv").read_text().splitlines()[0] == ",".join(ALPHA)
-
-
 def test_every_column_is_explained():
     explained = (ROOT / "docs" / "records.md").read_text()
     for column in {name for columns in TABLES.values() for name in columns}:
@@ -53,12 +48,6 @@ def test_a_run_begun_under_another_schema_is_not_continued(record):
     with pytest.raises(UserError, match=r"begun with schema 1, now it is 2; .* delete the folder"):
         record.begin(CONFIG, {}, resumed=True, step=10)
     assert (record.folder / "history.csv").read_text() == before
-
-
-def test_a_run_goes_on_with_its_own_images_only(record):
-    record.begin(CONFIG, {"data_checksum": "one"})
-    with pytest.raises(UserError, match="begun with data_checksum one, now it is two"):
-        record.begin(CONFIG, {"data_checksum": "two"}, resumed=True)
 
 
 def test_records_of_the_first_schema_are_read_and_what_they_lack_is_missing(record):
@@ -77,28 +66,30 @@ def test_a_field_that_is_newer_than_a_record_had_its_default(record):
     write_json(record.folder / "config.json", recorded)
     refuse_other_config(record.folder, CONFIG)
     with pytest.raises(UserError, match="recorded with exact=False, now exact=True"):
-        refuse_other_config(record.folder, CONFIG.with_(exact=True))
+        record.begin(CONFIG.with_(exact=True), {})
 
 
-def test_truncate_keeps_what_the_checkpoint_saw_and_drops_a_torn_line(record):
-    with (record.folder / "history.csv").open("a") as file:
-        file.write("10,5")  # a line that a crash cut short, though its step looks kept
+def test_truncate_keeps_what_the_checkpoint_saw(record):
     record.truncate(10)
     rows = (record.folder / "history.csv").read_text().splitlines()
     assert [row.split(",")[0] for row in rows] == ["step", "0", "10"]
     assert len((record.folder / "alpha.csv").read_text().splitlines()) == 1 + 4
 
 
-@pytest.mark.parametrize("tail", ["10,1\n", "x" + "," * 14 + "\n", "10" + "," * 15 + "\n", "\0\0"])
+TAILS = ["10,5", "10,1\n", "x" + "," * 14 + "\n", "10" + "," * 15 + "\n", "\0\0"]
+
+
+@pytest.mark.parametrize("tail", TAILS)
 def test_truncate_drops_a_line_that_is_no_row(record, tail):
+    path = record.folder / "history.csv"
     record.truncate(10)
-    whole = (record.folder / "history.csv").read_text()
-    (record.folder / "history.csv").write_text(whole + tail)
+    whole = path.read_text()
+    path.write_text(whole + tail)
     record.truncate(10)
-    assert (record.folder / "history.csv").read_text() == whole
-    (record.folder / "history.csv").write_text("step,ima")  # not even a header
+    assert path.read_text() == whole
+    path.write_text("step,ima")  # not even a header
     record.truncate(10)
-    assert not (record.folder / "history.csv").exists()
+    assert not path.exists()
 
 
 def test_a_fresh_start_leaves_nothing_of_the_old_run(record):
@@ -117,17 +108,6 @@ def test_interventions_are_written_once(record):
     assert load_runs("a", record.folder.parents[2]).interventions["fd"].tolist() == [2.0]
 
 
-def test_a_run_with_a_checkpoint_is_not_done(record):
-    record.finish("done", step=20)
-    record.reopen()
-    assert (record.folder / "metrics.json").exists()
-    record.checkpoints[1].write_bytes(b"x")
-    record.reopen()
-    assert not (record.folder / "metrics.json").exists()
-    record.drop_checkpoints()
-    assert not record.checkpoints[1].exists()
-
-
 def test_a_resumed_run_keeps_its_environment_and_says_with_what_it_went_on(record):
     record.begin(CONFIG, {"commit": "c1", "source_fingerprint": "f1"}, resumed=True, step=10)
     env = read_json(record.folder / "env.json")
@@ -140,21 +120,12 @@ def test_a_resumed_run_keeps_its_environment_and_says_with_what_it_went_on(recor
     assert made["commit"].tolist() == ["c0", "c1"] and made["run_id"].nunique() == 1
 
 
-def test_another_configuration_is_refused_with_both_values(record):
-    before = (record.folder / "history.csv").read_text()
-    with pytest.raises(UserError, match=r"recorded with steps=75972, now steps=5 is asked"):
-        record.begin(CONFIG.with_(steps=5), {})
-    assert (record.folder / "history.csv").read_text() == before
-
-
-def test_json_never_holds_nan_and_is_never_half_written(tmp_path):
+def test_json_never_holds_nan_and_what_cannot_be_written_leaves_the_old(tmp_path):
     path = tmp_path / "m.json"
     write_json(path, {"a": float("nan"), "b": [1.5, float("inf")]})
-    assert json.loads(path.read_text()) == {"a": None, "b": [1.5, None]}
     with pytest.raises(TypeError):
         write_json(path, {"a": object()})
-    assert json.loads(path.read_text())["b"][0] == 1.5
-    assert list(tmp_path.iterdir()) == [path]
+    assert json.loads(path.read_text()) == {"a": None, "b": [1.5, None]}
     path.write_text("{")
     with pytest.raises(UserError, match="not valid JSON"):
         read_json(path)
@@ -237,24 +208,12 @@ def test_the_score_of_faces_is_read_where_evaluate_left_it(record):
     assert load_runs("a", record.folder.parents[2]).runs["fd_face"].tolist() == [0.25]
 
 
-CELLS = st.lists(
-    st.tuples(
-        st.sampled_from(sorted(TABLES)),
-        st.integers(0, 99),
-        st.integers(0, 14),
-        st.sampled_from(["", "NA", "nan", "NaN", "None"]),
-    ),
-    max_size=12,
-)
-
-
 @pytest.fixture(scope="module")
 def two_runs(tmp_path_factory):
+    """An ablation with rows in every table."""
     arms = {"sagan": {"architecture": "sagan"}, "fagan": {"architecture": "fagan"}}
-    options = {"diverged": (), "unfinished": (), "not_begun": (), "grids": 0}
-    folder = make_ablation(
-        tmp_path_factory.mktemp("records"), arms=arms, seeds=1, steps=50, **options
-    )
+    results = tmp_path_factory.mktemp("records")
+    folder = make_ablation(results, arms=arms, seeds=1, steps=50, grids=0, **ALL_DONE)
     tie = {"distance": 4, "coherence": 0.5, "signal": 0.9}
     for run in folder.glob("runs/*"):
         RunRecord(run).append("ties", [{"step": step} | tie for step in (0, 50)])
@@ -263,58 +222,48 @@ def two_runs(tmp_path_factory):
     return folder
 
 
-@settings(max_examples=60, deadline=None, derandomize=True, database=None)
-@given(cells=CELLS, empty=st.sampled_from([None, *sorted(TABLES)]), scored=st.booleans())
-def test_any_cell_may_be_missing(two_runs, cells, empty, scored):
+@pytest.mark.parametrize("every", [False, True])
+@pytest.mark.parametrize("name", TABLES)
+def test_any_cell_may_be_missing(two_runs, tmp_path, name, every):
     """Frames compare, sort and group whatever is empty; what is missing is NaN and never pd.NA."""
-    run = two_runs / "runs" / "fagan-seed0"
-    before = {path: path.read_text() for path in (*run.glob("*.csv"), run / "metrics.json")}
-    try:
-        for name in TABLES:
-            _blank(run / f"{name}.csv", [c[1:] for c in cells if c[0] == name], name == empty)
-        if not scored:
-            values = dict.fromkeys(read_json(run / "metrics.json"))
-            write_json(run / "metrics.json", values | {"status": "done", "step": 50})
-        _compare(load_runs("tiny", two_runs.parent))
-    finally:
-        for path, text in before.items():
-            path.write_text(text)
+    folder = shutil.copytree(two_runs, tmp_path / "tiny")
+    run = folder / "runs" / "fagan-seed0"
+    head, *rows = csv.reader((run / f"{name}.csv").read_text().splitlines())
+    words = ["", "NA", "nan", "NaN", "None"]
+    for i, row in enumerate(rows):  # one cell in a row, by turns
+        row[i % len(row)] = words[(i + i // len(row)) % len(words)]
+    rows = [[""] * len(head)] * len(rows) if every else rows
+    with (run / f"{name}.csv").open("w", newline="") as file:
+        csv.writer(file, lineterminator="\n").writerows([head, *rows])
+    for path in folder.glob("runs/*/metrics.json") if every else ():
+        write_json(path, dict.fromkeys(read_json(path)) | {"status": "done", "step": 50})
+    runs = load_runs("tiny", tmp_path)
+    assert (runs.finished["fd_lite0"] > 0).sum() == (0 if every else 2)
+    assert not any(cell is pd.NA for cell in runs.runs.to_numpy().ravel())
+    for table, columns in TABLES.items():
+        _compare(getattr(runs, table), columns)
+
+
+def _compare(frame, columns):
+    for column in columns:
+        missing = frame[column].isna()
+        assert not any(cell is pd.NA for cell in frame[column]), column
+        same = frame[column] == ("generator" if column in TEXTS else 0.5)
+        assert same.dtype == bool and not same[missing].any()
+        if column not in TEXTS:
+            assert not ((frame[column] > -1e300) & missing).any()
+    first = frame[columns[0]]
+    frame[first == first.max()].sort_values("label")
+    frame.groupby("label", observed=True).mean(numeric_only=True)
 
 
 def test_a_class_may_be_called_none(tmp_path):
-    folder = make_ablation(tmp_path, seeds=1, steps=50, diverged=(), unfinished=(), not_begun=())
+    folder = make_ablation(tmp_path, seeds=1, steps=50, **ALL_DONE)
     names = ["NA", "None", "cat"]
     for run in folder.glob("runs/*"):
         RunRecord(run).classes([{"class_name": name, "fd_lite0": 9.5} for name in names])
     classes = load_runs("tiny", tmp_path).classes
     assert sorted(set(classes["class_name"])) == names and classes["recognised"].isna().all()
-
-
-def _blank(path, cells, every):
-    """Write other texts into cells (row, column, text) of a table, or empty every cell."""
-    head, *rows = csv.reader(path.read_text().splitlines())
-    for row, column, text in cells:
-        if row < len(rows) and column < len(head):
-            rows[row][column] = text
-    rows = [[""] * len(head)] * len(rows) if every else rows
-    with path.open("w", newline="") as file:
-        csv.writer(file, lineterminator="\n").writerows([head, *rows])
-
-
-def _compare(runs):
-    for name in TABLES:
-        frame = getattr(runs, name)
-        for column in TABLES[name]:
-            missing = frame[column].isna()
-            assert not any(cell is pd.NA for cell in frame[column]), (name, column)
-            same = frame[column] == ("generator" if column in TEXTS else 0.5)
-            assert same.dtype == bool and not same[missing].any()
-            if column not in TEXTS:
-                assert not ((frame[column] > -1e300) & missing).any()
-        frame[frame[TABLES[name][0]] == frame[TABLES[name][0]].max()].sort_values("label")
-        frame.groupby("label", observed=True).mean(numeric_only=True)
-    assert not any(cell is pd.NA for cell in runs.runs.to_numpy().ravel())
-    assert len(runs.finished[runs.finished["fd_lite0"] > 0]) in (1, 2)
 
 
 def test_a_packed_table_is_read_as_it_was(tmp_path):

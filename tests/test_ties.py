@@ -8,9 +8,6 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from fagan import ties
-from fagan.config import RunConfig
-from fagan.data import load
 from fagan.errors import UserError
 from fagan.evaluate import coherence
 from fagan.ties import DISTANCES, probes, render
@@ -35,11 +32,10 @@ def test_an_image_depends_on_its_index_alone(other):
     assert not torch.equal(render([0], 32, seed=3), other[:1])
 
 
-@pytest.mark.parametrize("resolution", [32, 64])
 @pytest.mark.parametrize("distance", DISTANCES)
-def test_untying_changes_the_right_patch_of_one_pair(resolution, distance):
-    unit = resolution // 32
-    whole, broken = (render(range(50), resolution, untied=d) for d in (None, distance))
+def test_untying_changes_the_right_patch_of_one_pair(distance):
+    unit = 2  # pixels, of which 32 are the width
+    whole, broken = (render(range(50), 32 * unit, untied=d) for d in (None, distance))
     rows, columns = np.nonzero((whole != broken).any(0).any(0).numpy())
     assert len(set(zip(rows, columns, strict=True))) == (3 * unit) ** 2
     assert columns.min() == (14 + distance // 2) * unit and columns.max() < 31 * unit
@@ -76,9 +72,8 @@ def test_one_broken_tie_is_seen_in_proportion_and_no_other(real, other, distance
     assert all(seen[f"signal_{d}"] > 0.9 for d in DISTANCES)
     kept = [seen[f"coherence_{d}"] for d in DISTANCES if d != distance]
     assert kept == pytest.approx([1, 1, 1], abs=0.02)
-    for share in (0.25, 0.5, 0.75):
-        some = torch.cat([broken[: round(N * share)], other[round(N * share) :]])
-        assert score(some, real)[f"coherence_{distance}"] == pytest.approx(1 - share, abs=0.08)
+    some = torch.cat([broken[: N // 4], other[N // 4 :]])
+    assert score(some, real)[f"coherence_{distance}"] == pytest.approx(0.75, abs=0.08)
 
 
 def test_a_coherence_without_a_chance_level_is_undefined(real, other):
@@ -95,13 +90,3 @@ def test_what_cannot_be_drawn_is_refused():
         render([0], 40)
     with pytest.raises(UserError, match="distance 5"):
         render([0], 32, untied=5)
-    with pytest.raises(ValueError, match="probes read"):
-        probes(torch.zeros(1, 3, 40, 40))
-
-
-def test_training_and_reference_images_are_others():
-    config = RunConfig(data="ties", resolution=32, images=70, n_real=64)
-    train, held_out = load(config, "train"), load(config, "reference")
-    assert torch.equal(train.images, render(range(70), 32, ties.TRAIN_SEED))
-    assert torch.equal(held_out.images, render(range(64), 32, ties.REFERENCE_SEED))
-    assert (train.ties, held_out.split) == ("ties", "held-out")

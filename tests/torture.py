@@ -1,7 +1,7 @@
 """Kill a small ablation at random moments, let it finish, and compare it with an undisturbed twin.
 
-    python tests/torture.py 20        # twenty kills
-    python tests/torture.py 5 7       # five, drawn with seed 7
+    python tests/torture.py           # twenty blows; `make test` deals one of each kind
+    python tests/torture.py 50 7      # fifty, drawn with seed 7
 
 A blow falls on one process of the tree (the command, the workflow, a runner, a kernel), on all of
 them, or is Ctrl-C. Afterwards no process of the ablation may be left. Whenever the ablation
@@ -12,6 +12,7 @@ it is begun anew.
 import filecmp
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -25,12 +26,14 @@ import psutil
 ROOT = Path(__file__).parents[1]
 # seconds of the whole are dominated by start-up, so checkpoints lie close: most blows hit a run
 SETTINGS = {
+    "images": 128,
     "log_every": 5,
     "eval_every": 20,
     "checkpoint_every": 4,
-    "n_track": 64,
-    "n_fake": 128,
-    "n_intervene": 64,
+    "n_real": 64,
+    "n_track": 32,
+    "n_fake": 64,
+    "n_intervene": 32,
 }
 VICTIMS = ("command", "workflow", "runner", "kernel", "all", "ctrl-c")
 MARK = "FAGAN_TORTURE"  # in the environment of everything that works on a results folder
@@ -47,11 +50,13 @@ with workflow.alone("smoke", results):
 """
 
 
-def plan(results: Path, steps: int) -> None:
+def prepared(results: Path, steps: int) -> Path:
+    """The results folder of an ablation whose runs are yet to begin."""
     settings = [f"--set={name}={value}" for name, value in SETTINGS.items()]
     for arguments in (["plan", "smoke", "--steps", str(steps), *settings], ["prepare", "smoke"]):
         command = [sys.executable, "-m", "fagan", *arguments, "--results", str(results)]
         subprocess.run(command, cwd=ROOT, check=True, capture_output=True)
+    return results
 
 
 def start(results: Path) -> subprocess.Popen:
@@ -125,11 +130,11 @@ def differences(twin: Path, other: Path) -> list[str]:
     return found
 
 
-def torture(folder: Path, kills: int, seed: int = 0, steps: int = 60, say=print) -> list[str]:
+def torture(folder: Path, kills: int, seed: int = 0, steps: int = 30, say=print) -> list[str]:
     """Every fault that was found; an empty list is a pass."""
     random_ = random.Random(seed)
-    twin = folder / "twin"
-    plan(twin, steps)
+    fresh = prepared(folder / "fresh", steps)
+    twin = shutil.copytree(fresh, folder / "twin")
     began = time.monotonic()
     whole = start(twin)
     said = whole.communicate()[0]
@@ -138,8 +143,7 @@ def torture(folder: Path, kills: int, seed: int = 0, steps: int = 60, say=print)
     length = time.monotonic() - began
     say(f"undisturbed: {length:.0f} s")
     faults: list[str] = []
-    disturbed, dealt, compared = folder / "disturbed-0", 0, 0
-    plan(disturbed, steps)
+    disturbed, dealt, compared = shutil.copytree(fresh, folder / "disturbed-0"), 0, 0
     victims = [random_.choice(VICTIMS) for _ in range(kills)]
     for i in range(min(kills, len(VICTIMS))):  # each part at least once
         victims[i] = VICTIMS[(i + seed) % len(VICTIMS)]
@@ -176,9 +180,7 @@ def torture(folder: Path, kills: int, seed: int = 0, steps: int = 60, say=print)
         faults += [f"after {dealt} blows: {line}" for line in found]
         compared, struck = compared + 1, False
         say(f"finished after {dealt} blows: {'differs' if found else 'equal to its twin'}")
-        disturbed = folder / f"disturbed-{compared}"
-        if dealt < kills:
-            plan(disturbed, steps)
+        disturbed = shutil.copytree(fresh, folder / f"disturbed-{compared}")
     return faults
 
 
@@ -186,7 +188,7 @@ def main() -> int:
     kills = int(sys.argv[1]) if len(sys.argv) > 1 else 20
     seed = int(sys.argv[2]) if len(sys.argv) > 2 else 0
     with tempfile.TemporaryDirectory() as folder:
-        faults = torture(Path(folder), kills, seed)
+        faults = torture(Path(folder), kills, seed, steps=60)
     print("\n".join(faults) or f"{kills} kills, no fault")
     return bool(faults)
 

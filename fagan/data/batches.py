@@ -53,10 +53,6 @@ class Batches:
         self._seed = seed
         self._orders: dict[int, np.ndarray] = {}
 
-    def epoch_of(self, step: int) -> int:
-        """The epoch that the first image of this step's batch belongs to, from 0."""
-        return step * self.batch_size // len(self.images)
-
     def at(self, step: int) -> Tensor:
         """The batch of a step: float32 (B, 3, R, R) in [-1, 1], on the device."""
         if step < 0:
