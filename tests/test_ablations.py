@@ -84,9 +84,10 @@ def test_a_plan_is_written_once_and_refuses_another_configuration(tmp_path):
 
     folder = tmp_path / "smoke" / "runs" / "fagan-seed0"
     folder.mkdir(parents=True)
-    (folder / "config.json").write_text('{"steps": 12}')
+    (run,) = (run for run in runs if run.run_id == folder.name)
+    write_json(folder / "config.json", run.identity() | {"steps": 12})
     before = read_json(path)
-    with pytest.raises(UserError, match="recorded with"):
+    with pytest.raises(UserError, match="recorded with steps=12, now steps=13 is asked for"):
         ablations.plan(table, ablations.configs(table, settings={"steps": 13}), tmp_path)
     assert read_json(path) == before
 
