@@ -14,11 +14,10 @@ from typing import Any
 
 from PIL import Image
 
-from fagan.config import PROCEDURAL
 from fagan.environment import ROOT
 from fagan.errors import UserError, one_line, reason, unknown
 from fagan.files import PUBLISHED, RESULTS, ablation_folder, read_json, write_json, write_text
-from fagan.records import ENDED, load_runs, makers
+from fagan.records import ENDED, Runs, load_runs, makers
 from fagan.runner import PICTURES, execute_all, from_root, private, render, scrub
 
 ANALYSIS = ROOT / "notebooks" / "analysis"
@@ -228,7 +227,8 @@ def publish(
     uncommitted tree, a page was left out, shows a photograph, or holds a path of this machine.
     """
     source, name = ablation_folder(ablation, results), f"{PUBLISHED}/{ablation}"
-    runs = _worth_citing(ablation, results)
+    records = _worth_citing(ablation, results)
+    runs = records.runs
     for run_id in set(weights) - set(runs["run_id"]):
         raise unknown("run", run_id, runs["run_id"].tolist())
     target = ablation_folder(name, results)
@@ -257,7 +257,7 @@ def publish(
             for path in (*run.glob("alpha.csv"), *run.glob("spectral.csv")):  # the longest
                 Path(f"{path}.gz").write_bytes(gzip.compress(path.read_bytes(), mtime=0))
                 path.unlink()
-        _check(new, set(runs["data"]) <= {*PROCEDURAL}, _private(source, results))
+        _check(new, records.procedural, _private(source, results))
         shutil.rmtree(target, ignore_errors=True)
         new.rename(target)
     finally:
@@ -265,9 +265,10 @@ def publish(
     return target
 
 
-def _worth_citing(ablation: str, results: Path) -> Any:
-    """The runs of an ablation that may be published, else UserError."""
-    runs, made = load_runs(ablation, results).runs, makers(ablation, results)
+def _worth_citing(ablation: str, results: Path) -> Runs:
+    """The records of an ablation that may be published, else UserError."""
+    records, made = load_runs(ablation, results), makers(ablation, results)
+    runs = records.runs
     unfinished = runs.loc[~runs["status"].isin(ENDED), "run_id"].tolist()
     codes = sorted(set(made["source_fingerprint"].astype(str)))
     if unfinished:
@@ -285,7 +286,7 @@ def _worth_citing(ablation: str, results: Path) -> Any:
             f"runs of {ablation} were made from a tree with uncommitted changes or outside git; "
             "commit, delete their folders and run them anew"
         )
-    return runs
+    return records
 
 
 def _check(folder: Path, drawn: bool, hidden: dict[str, str]) -> None:

@@ -148,7 +148,7 @@ def some_drawn(runs: Runs, n: int, made_by: Sequence[Networks] = ()) -> Tensor |
     A page can be published, and a data set's photographs are somebody else's: no figure shows one.
     None where the data are photographs and no generator is given.
     """
-    if set(runs.runs["data"]) <= {*PROCEDURAL}:
+    if runs.procedural:
         return some_real(runs, n)
     for run in made_by:
         if run.generator is not None:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from fagan.config import read_config
+from fagan.config import PROCEDURAL, read_config
 from fagan.environment import read_environment
 from fagan.errors import UserError, reason, shown
 from fagan.files import (
@@ -59,6 +59,11 @@ class Runs:
     def gates(self) -> "pandas.DataFrame":
         """The rows of `alpha` that have one: a layer that concatenates its paths has none."""
         return self.alpha[self.alpha["alpha"].notna()]
+
+    @property
+    def procedural(self) -> bool:
+        """Whether the suite draws the images of every run, so that none is anybody's photograph."""
+        return set(self.runs["data"]) <= {*PROCEDURAL}
 
     def samples(self, run_id: str) -> list[Path]:
         """Sample grids of a run in the order of their steps: PNG, or JPEG where published."""
