@@ -109,6 +109,8 @@ def test_a_table_extends_another(tables):
     "text,match",
     [
         ("arms: [", "not valid YAML"),
+        ("arms: !!python/object/apply:os.system ['true']", "not valid YAML"),
+        ("arms: &a [*a]", "`arms` must be a mapping"),
         ("arm: {a: {}}", "unknown key 'arm'; did you mean 'arms'"),
         ("title: t", "at least one arm"),
         ("arms: {a: 3}", "arm 'a' must be a mapping"),

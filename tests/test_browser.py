@@ -143,6 +143,13 @@ def test_axe_finds_nothing(scheme, pages, reader):
         assert found.violations_count == 0, f"{path}\n{found.generate_report()}"
 
 
+def test_axe_finds_what_is_wrong(reader, tmp_path):
+    (tmp_path / "bad.html").write_text("<img src='data:,'><p style='color: #bbb'>faint</p>")
+    found = Axe().run(reader().open(tmp_path / "bad.html"), options=RULES)
+    ids = {violation["id"] for violation in found.response["violations"]}
+    assert {"image-alt", "color-contrast", "html-has-lang"} <= ids
+
+
 def test_light_and_dark_are_the_reader_s_and_photographs_keep_their_colours(front, reader):
     ground, filters = {}, {}
     for scheme in ("light", "dark"):
