@@ -187,9 +187,9 @@ def analyse(
     results: Results = RESULTS,
 ) -> None:
     """Execute the notebooks of notebooks/analysis and render them to HTML."""
-    from fagan import pages, workflow
+    from fagan import pages
 
-    pages.analyse(ablation, results, notebooks or (), cores or workflow.available_cores())
+    pages.analyse(ablation, results, notebooks or (), cores or environment.available_cores())
     folder = ablation_folder(ablation, results)
     faults = pages.say_left_out(folder)
     for page in notebooks or [pages.FRONT]:
@@ -208,9 +208,9 @@ def publish(
     results: Results = RESULTS,
 ) -> None:
     """Copy the records of a finished ablation to results/published/, and make their pages."""
-    from fagan import pages, workflow
+    from fagan import pages
 
-    print(pages.publish(ablation, results, weights or (), cores or workflow.available_cores()))
+    print(pages.publish(ablation, results, weights or (), cores or environment.available_cores()))
 
 
 @app.command()

@@ -33,6 +33,11 @@ LIBRARIES = ("torch", "torchvision", "numpy", "pandas", "timm", "torchmetrics", 
 PER_RUN = "FAGAN_GPUS_PER_RUN"  # GPUS_PER_RUN of the make command, for what it starts
 
 
+def available_cores() -> int:
+    """The cores that this process may use; macOS does not tell, so all of them there."""
+    return len(getattr(os, "sched_getaffinity", lambda _: range(os.cpu_count() or 1))(0))
+
+
 def gpus_per_run() -> int:
     """How many GPUs, and processes, train one run: 1 where nobody says more."""
     said = os.environ.get(PER_RUN, "").strip() or "1"

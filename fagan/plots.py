@@ -47,7 +47,6 @@ SPARE = {
     "self-attention": ("#3f51b5", "#1b9e9e", "#7a9fd4", "#2f6f4f"),
     "no attention": ("#b0b0b0", "#7f8c8d", "#4f5b66"),
 }
-DASHES = ("", (4, 1.5), (1, 1), (3, 1.25, 1.5, 1.25), (5, 1, 1, 1))
 # of a dot, where its name may stand: points to the right and up, and which side of it is there
 SIDES = [(10, 0, "left", "center"), (-10, 0, "right", "center"), (0, -9, "center", "top")]
 SIDES += [(0, 9, "center", "bottom"), (8, 9, "left", "center"), (8, -9, "left", "center")]
@@ -87,13 +86,6 @@ def palette(runs: Runs, only: Collection[str] | None = None) -> dict[str, str]:
         colours[label] = PALETTE.get(arm) or next(free)
     grey = {runs.labels[arm]: REST for arm in runs.arms if only is not None and arm not in only}
     return colours | grey
-
-
-def dashes(runs: Runs) -> dict[str, str | tuple]:
-    """{label: seaborn's dashes}: named architectures solid, the others in a cycle of patterns."""
-    others = [arm for arm in runs.arms if arm not in PALETTE]
-    place = {arm: 1 + i % (len(DASHES) - 1) for i, arm in enumerate(others)}
-    return {runs.labels[arm]: DASHES[place.get(arm, 0)] for arm in runs.arms}
 
 
 def floor_line(ax: Axes, runs: Runs, along: str = "y", when: str = "final") -> None:

@@ -21,7 +21,7 @@ from typing import Any
 
 from fagan import devices, locks, pages
 from fagan.ablations import planned
-from fagan.environment import ROOT
+from fagan.environment import ROOT, available_cores
 from fagan.errors import UserError, reason, unknown
 from fagan.files import RESULTS, ablation_folder, read_json, run_folder, write_json
 from fagan.records import CHECKPOINTS, RUNNER_LOCK, TRAIN_LOCK, WORKFLOW_LOCK, RunRecord
@@ -247,11 +247,6 @@ def tidy(ablation: str, results: Path = RESULTS) -> None:
 def _drop_parts(folder: Path) -> None:
     for part in folder.rglob(".*.tmp"):  # what killed writers left
         part.unlink(missing_ok=True)
-
-
-def available_cores() -> int:
-    """The cores that this process may use; macOS does not tell, so all of them there."""
-    return len(getattr(os, "sched_getaffinity", lambda _: range(os.cpu_count() or 1))(0))
 
 
 def is_complete(ablation: str, results: Path = RESULTS) -> bool:

@@ -8,14 +8,3 @@ batches.at(step)                                 # float32 (B, 3, R, R) in [-1, 
 from fagan.data.batches import Batches, to_uint8, to_unit
 from fagan.data.cache import cache_folder
 from fagan.data.images import ImageSet, class_names, load, load_all
-
-__all__ = [
-    "Batches",
-    "ImageSet",
-    "cache_folder",
-    "class_names",
-    "load",
-    "load_all",
-    "to_uint8",
-    "to_unit",
-]

@@ -1,7 +1,6 @@
 """From an image file to pixels, in an order that is the same on every machine."""
 
 import logging
-import os
 import warnings
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -10,6 +9,7 @@ import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from fagan.data.cache import Blocks
+from fagan.environment import available_cores
 from fagan.errors import UserError, one_line, reason
 
 log = logging.getLogger(__name__)
@@ -33,7 +33,8 @@ def decoded(source, resolution: int, crop: str, limit: int = 0) -> Blocks:
     missing, tried, total = limit or len(names), 0, 0
     log.info("decoding %d images to %d pixels, once", missing, resolution)
     attempt = partial(_pixels_or_reason, source, resolution, crop, deep)
-    with ThreadPoolExecutor(_threads()) as pool:
+    # decoding lets other threads run
+    with ThreadPoolExecutor(min(16, available_cores())) as pool:
         while left and missing:
             size = min(_BLOCK, missing)
             block, left = left[:size], left[size:]
@@ -103,12 +104,6 @@ def _warn_of_extremes(name: str, mean: float, deep: list[tuple[int, int]]) -> No
 def _is_integer(image: Image.Image) -> bool:
     """Whether it holds integers of more than 8 bits."""
     return image.mode == "I" or image.mode.startswith("I;16")
-
-
-def _threads() -> int:
-    """Decoding lets other threads run, so all of the cores that this process may use help."""
-    affinity = getattr(os, "sched_getaffinity", None)
-    return min(16, len(affinity(0)) if affinity else os.cpu_count() or 1)
 
 
 def pixels(image: Image.Image, resolution: int, crop: str) -> np.ndarray:

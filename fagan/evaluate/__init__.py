@@ -46,32 +46,3 @@ from fagan.evaluate.scoring import (
     score,
 )
 from fagan.evaluate.ties import coherence
-
-__all__ = [
-    "Extractor",
-    "MissingWeights",
-    "NotFinite",
-    "Reference",
-    "Statistics",
-    "by_class",
-    "choose",
-    "coherence",
-    "enough_images",
-    "evaluating",
-    "extrapolated_frechet",
-    "face",
-    "floor",
-    "frechet_distance",
-    "inception",
-    "inception_missing",
-    "inception_score",
-    "kernel_distance",
-    "lite0",
-    "manifold_scores",
-    "memorisation",
-    "reference",
-    "sample",
-    "score",
-    "scorecard",
-    "statistics",
-]

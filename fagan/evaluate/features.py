@@ -59,7 +59,7 @@ class Extractor:
                 f"images must be uint8 (N, 3, H, W), not {images.dtype} {tuple(images.shape)}"
             )
         features = torch.empty(len(images), self.dim)
-        with torch.no_grad(), _full_precision(self.device):
+        with torch.no_grad(), full_precision(self.device):
             for start in range(0, len(images), self.batch_size):
                 rows = slice(start, start + self.batch_size)
                 features[rows] = self.network(images[rows].to(self.device))
@@ -214,7 +214,7 @@ def _short(path: Path) -> str:
 
 
 @contextmanager
-def _full_precision(device: str):
+def full_precision(device: str):
     """float32 convolutions, whatever the training around it allows (autocast, TF32, bfloat16)."""
     convolutions = (torch.backends.cudnn.conv, torch.backends.mkldnn.conv)
     found = [c.fp32_precision for c in convolutions]

@@ -23,15 +23,3 @@ from fagan.faces.attributes import (
 )
 from fagan.faces.probes import TIES, probes
 from fagan.faces.render import VERSION, render
-
-__all__ = [
-    "MISMATCHES",
-    "OPTIONS",
-    "REFERENCE_SEED",
-    "TIES",
-    "TRAIN_SEED",
-    "VERSION",
-    "attributes",
-    "probes",
-    "render",
-]

@@ -5,8 +5,7 @@ plain computation (`exact`) in float64 on the CPU; everything else is held again
 difference of any number, as a share of the largest number of its tensor.
 """
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from functools import partial
 from typing import NamedTuple
 
@@ -16,6 +15,7 @@ from torch import Tensor, nn
 from fagan import train
 from fagan.architectures import ARCHITECTURES, MATCHED
 from fagan.config import RunConfig
+from fagan.evaluate.features import full_precision
 from fagan.layers import FullAttention2d, Gated, SelfAttention2d
 from fagan.losses import LOSSES
 
@@ -59,24 +59,13 @@ def apart(found: list[Tensor], true: list[Tensor]) -> float:
     return float((differences / most.clamp(min=max(most.max() / 100, 1e-30))).max())
 
 
-@contextmanager
-def ieee() -> Iterator[None]:
-    """Convolutions in float32 proper: cuDNN's default is TF32, of 10 bits."""
-    convolution = torch.backends.cudnn.conv
-    before, convolution.fp32_precision = convolution.fp32_precision, "ieee"
-    try:
-        yield
-    finally:
-        convolution.fp32_precision = before
-
-
 def parity(
     what: str, compute: Callable[..., list[Tensor]], device: torch.device, limit: float = 1e-9
 ) -> list[Row]:
     """compute(device, dtype, exact) on the device, against the truth, in float64 and float32."""
     true = compute(CPU, torch.float64, True)
     own = apart(compute(CPU, torch.float32, True), true)
-    with ieee():
+    with full_precision(device.type):  # cuDNN's default is TF32, of 10 bits
         double, single = (
             apart(compute(device, dtype, False), true) for dtype in (torch.float64, torch.float32)
         )

@@ -16,7 +16,6 @@ none. The network may be in any mode, on any device, a generator or a discrimina
 """
 
 from fagan.interpret.branches import (
-    COLUMNS,
     BranchEnergies,
     branch_energies,
     spectral_norms,
@@ -48,29 +47,3 @@ from fagan.interpret.recording import (
     gated_layers,
     record,
 )
-
-__all__ = [
-    "COLUMNS",
-    "AttentionStatistics",
-    "BranchEnergies",
-    "Recorded",
-    "attention_distance",
-    "attention_entropy",
-    "attention_statistics",
-    "branch_energies",
-    "effective_receptive_field",
-    "field_share",
-    "field_size",
-    "force_alpha",
-    "gated_layers",
-    "interventions",
-    "map_at",
-    "query_dependence",
-    "record",
-    "refitted",
-    "spectral_norms",
-    "stages",
-    "summary",
-    "swap_branches",
-    "theoretical_receptive_field",
-]

@@ -5,7 +5,7 @@ alpha shrinks. What reaches the output is the branch times its weight.
 """
 
 import math
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 import torch
 import torch.nn.functional as F
@@ -21,16 +21,6 @@ CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d, *TRANSPOSED)
 # Positions of a large grid that are asked for entropy and distance: 256 of 1,024 settle the means
 # to a few per cent at a quarter of the time.
 QUERIES = 256
-COLUMNS = (
-    "layer",
-    "alpha",
-    "attention_energy",
-    "convolution_energy",
-    "attention_share",
-    "entropy",
-    "entropy_share",
-    "distance",
-)
 
 
 @dataclass(frozen=True)
@@ -115,7 +105,7 @@ def _largest_singular_value(matrix: Tensor) -> float:
 
 
 def summary(network: nn.Module, inputs: Tensor) -> list[dict]:
-    """Rows with COLUMNS, one per attention layer, from one forward pass of a fixed batch.
+    """A row per attention layer, its columns those of alpha.csv, from one pass of a fixed batch.
 
     inputs: latents (B, latent_size) for a generator, images (B, 3, R, R) for a discriminator.
     alpha: the mean of an alpha per channel; None for merge "concat". Energies and share:
@@ -133,18 +123,16 @@ def summary(network: nn.Module, inputs: Tensor) -> list[dict]:
             recorded = passes[-1]
             energies = branch_energies(recorded)
             statistics = attention_statistics(recorded, _image_size(inputs, output), QUERIES)
-            alpha = None if recorded.alpha is None else recorded.alpha.mean().item()
-            values = (
-                name,
-                alpha,
-                energies.attention,
-                energies.convolution,
-                energies.share,
-                statistics.entropy,
-                statistics.entropy_share,
-                statistics.distance,
+            rows.append(
+                {
+                    "layer": name,
+                    "alpha": None if recorded.alpha is None else recorded.alpha.mean().item(),
+                    "attention_energy": energies.attention,
+                    "convolution_energy": energies.convolution,
+                    "attention_share": energies.share,
+                    **asdict(statistics),
+                }
             )
-            rows.append(dict(zip(COLUMNS, values, strict=True)))
     return rows
 
 

@@ -22,26 +22,3 @@ from fagan.records.schema import (
     WORKFLOW_LOCK,
 )
 from fagan.records.writer import RunRecord, tied
-
-__all__ = [
-    "ALPHA",
-    "CHECKPOINTS",
-    "ENDED",
-    "HISTORY",
-    "KEYS",
-    "METRICS",
-    "RUNNER_LOCK",
-    "SCORES",
-    "TABLES",
-    "TEXTS",
-    "TRAIN_LOCK",
-    "WORKFLOW_LOCK",
-    "RunRecord",
-    "Runs",
-    "grid_step",
-    "load_runs",
-    "makers",
-    "read_grid",
-    "read_metrics",
-    "tied",
-]

@@ -6,7 +6,6 @@ configuration alone: batches are a function of (seed, step), latents come from o
 the checkpoint holds, and scores draw from generators of their own.
 """
 
-# ruff: noqa: F401
 from fagan.train.arithmetic import fast_matmul, pick_device, threads
 from fagan.train.checkpoint import load_generator, load_weights, restore, save, save_weights
 from fagan.train.instruments import Instruments

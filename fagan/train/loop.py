@@ -63,11 +63,7 @@ def take_part(config: RunConfig, folder: Path, say=print) -> None:
     """`train` in one of several processes; whoever launched them holds the run's lock."""
     record = RunRecord(folder)
     with _explained(config, record), processes.joined(pick_device(config)) as device:
-        _train(config, device, record, say if processes.rank() == 0 else _quiet)
-
-
-def _quiet(_: str) -> None:
-    pass
+        _train(config, device, record, say if processes.rank() == 0 else lambda _: None)
 
 
 def _processes(config: RunConfig, device: torch.device) -> int:
