@@ -87,7 +87,7 @@ def claims(records) -> set[str]:
         *(f"{mean[arm]:,.0f}" for arm in [*shown, "fagan-relativistic", "fagan-pure-k6"]),
         *(f"{v:,.0f}" for v in photos.groupby("arm")["fd_lite0"].mean()[shown]),
         *(f"{size[arm]:.2f}" for arm in [*shown, "fagan-pure-k6"]),
-        *(f"{v:.0f}" for v in against[["change", "low", "high"]]),
+        *(f"{abs(v):.0f}" for v in against[["change", "low", "high", "own_low", "own_high"]]),
         *(f"{v:.2f}" for v in outfit[["dcgan-wide", "sagan-wide", "fagan-pure", "fagan"]]),
         *(f"{abs(v):.2f}" for v in (in_d.min(), in_d.max(), in_g.min(), in_g.max())),
         *(f"{floor:.1f}", f"{real:.1f}"),
@@ -129,12 +129,12 @@ OTHERS = {
     "8×8": "a map",
     "32 pixels": "a size",
     "28 pixels": "a distance",
-    "see 22 pixels": "a receptive field, asserted in findings.ipynb",
+    "sees 22 pixels": "a receptive field, asserted in findings.ipynb",
     "see 36 or 50 pixels": "two more, asserted there too",
     "1×1": "a kernel",
-    "3×3": "a kernel",
+    "6×6": "a kernel",
     "95 %": "a level",
-    "1 as real": "a definition",
+    "real: 1": "a definition",
     "Seeds: 3, 3, 2": "three plans",
     "Python 3.11": "a version",
     "6 GB": "a disk",
@@ -163,6 +163,8 @@ def test_what_readme_says_in_words(records):
     """Photographs tell nothing apart; on drawn faces the wide networks beat the others."""
     faces, photos = (final_scores(records[name]) for name in ("overnight", "cifar10-cpu"))
     main = ["dcgan", "sagan", "fagan", "fagan-relativistic", "fagan-pure"]
+    sizes = faces.groupby("arm")["parameters"].first()
+    assert sizes[main].max() < 1.37e6 and sizes.idxmax() == "fagan-pure-k6"
     for wide in ("dcgan-wide", "sagan-wide"):
         table = compare(faces, "fd_lite0", wide).set_index("arm")
         assert (table.loc[main, "low"] > 0).all()
