@@ -123,7 +123,7 @@ def test_a_script_that_is_not_itables_does_not_run(front, reader, tmp_path):
     page = one.open(bad)
     assert page.title() == "What of index? \N{EN DASH} tiny"
     assert any("Content Security Policy" in said for said in one.complaints)
-    assert page.locator(".listing table.dataTable tbody tr").count() == 10
+    expect(page.locator(".listing table.dataTable tbody tr")).to_have_count(10)
 
 
 def test_a_phone_scrolls_no_page_sideways(pages, reader):
