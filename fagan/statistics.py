@@ -13,7 +13,7 @@ import pandas as pd
 from pandas.io.formats.style import Styler
 from scipy import optimize, stats
 
-from fagan.records import SCORES, Runs
+from fagan.records import FACE, SCORES, Runs
 
 LEVEL, POWER = 0.05, 0.8
 MINUS = "\N{MINUS SIGN}"
@@ -38,8 +38,8 @@ def _is(cells: pd.Series, value: str) -> pd.Series:
 def final_scores(runs: Runs) -> pd.DataFrame:
     """One row per finished run, in the arms' order: its keys, every score, size and cost.
 
-    run_id, arm, label (ordered), seed, fd_lite0 ... signal_outfit, fid, fd_face, parameters (of
-    both networks), parameters_generator, parameters_discriminator, steps, images_seen. Floats; NaN
+    run_id, arm, label (ordered), seed, fd_lite0 ... signal_outfit, fid, those of FACE, parameters
+    (of both networks), parameters_generator, parameters_discriminator, steps, images_seen. NaN
     where a run lacks one. A coherence is NaN, undefined, where its signal is 0.5 or less: painted
     over irises are equal, too (fagan.evaluate.ties).
     """
@@ -50,7 +50,7 @@ def final_scores(runs: Runs) -> pd.DataFrame:
     )
     sizes = ["parameters_generator", "parameters_discriminator"]
     tied = [name for name in done if name.startswith(("coherence_", "signal_"))]
-    for name in dict.fromkeys([*SCORES, *tied, "fid", "fd_face", *sizes, "steps", "images_seen"]):
+    for name in dict.fromkeys([*SCORES, *tied, "fid", *FACE, *sizes, "steps", "images_seen"]):
         frame[name] = numbers(done, name)
     for name in [name for name in frame if name.startswith("coherence_")]:
         seen = frame[name.replace("coherence", "signal")] > SIGNAL

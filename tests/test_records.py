@@ -203,9 +203,11 @@ def test_a_damaged_file_is_named_in_one_line(record, name):
 
 
 def test_the_score_of_faces_is_read_where_evaluate_left_it(record):
+    face = {"fd_face": 0.25, "precision_face": 0.9, "recall_face": 0.5}
     assert "fd_face" not in load_runs("a", record.folder.parents[2]).runs
-    write_json(record.folder / "scores.json", [{"fd_lite0": 3.0}, {"fd_face": 0.25}])
-    assert load_runs("a", record.folder.parents[2]).runs["fd_face"].tolist() == [0.25]
+    write_json(record.folder / "scores.json", [{"fd_lite0": 3.0, "recall_lite0": 0.1}, face])
+    found = load_runs("a", record.folder.parents[2]).runs.iloc[0]
+    assert found[[*face]].to_dict() == face and "recall_lite0" not in found
 
 
 @pytest.fixture(scope="module")

@@ -11,6 +11,7 @@ from fagan.records.schema import (
     ALPHA,
     CHECKPOINTS,
     ENDED,
+    FACE,
     HISTORY,
     KEYS,
     METRICS,

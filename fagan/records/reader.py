@@ -18,7 +18,7 @@ from fagan.files import (
     read_object,
     run_folder,
 )
-from fagan.records.schema import ENDED, KEYS, METRICS, MISSING, TABLES, TEXTS
+from fagan.records.schema import ENDED, FACE, KEYS, METRICS, MISSING, TABLES, TEXTS
 
 if TYPE_CHECKING:
     import numpy
@@ -141,17 +141,16 @@ def _row(folder: Path) -> dict[str, Any]:
     keys = {"run_id": folder.name, "arm": config["arm"], "seed": config["seed"]}
     plain = {name: value for name, value in env.items() if not isinstance(value, dict | list)}
     metrics = read_metrics(folder) or {"status": "unfinished"}
-    return keys | config | plain | metrics | _face_score(folder / "scores.json")
+    return keys | config | plain | metrics | _face_scores(folder / "scores.json")
 
 
-def _face_score(path: Path) -> dict[str, float]:
-    """fd_face, where `python -m fagan evaluate --faces` left it beside the run."""
-    rows = read_json(path) or []
+def _face_scores(path: Path) -> dict[str, float]:
+    """The scores FACE, where `python -m fagan evaluate --faces` left them beside the run."""
     try:
-        scores = [float(row["fd_face"]) for row in rows if "fd_face" in row]
+        row = next((row for row in read_json(path) or [] if "fd_face" in row), {})
+        return {name: float(row[name]) for name in FACE if name in row}
     except (TypeError, ValueError) as error:
         raise damaged(path, f"no scores as `evaluate` writes them ({reason(error)})") from error
-    return {"fd_face": scores[0]} if scores else {}
 
 
 def _gather(name: str, runs: "pandas.DataFrame", folder: Path) -> "pandas.DataFrame":

@@ -4,6 +4,7 @@ SCORES = (
     *("fd_lite0", "kid_lite0", "kid_lite0_std"),
     *("coherence_eyes", "coherence_outfit", "signal_eyes", "signal_outfit"),  # of faces only
 )
+FACE = ("fd_face", "precision_face", "recall_face")  # by `python -m fagan evaluate --faces`
 HISTORY = (
     *("step", "images_seen", "loss_d", "loss_g", "d_real", "d_fake"),
     *("gradient_norm_d", "gradient_norm_g", *SCORES),
