@@ -3,6 +3,7 @@
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import threading
@@ -231,7 +232,8 @@ def test_a_second_command_on_one_ablation_says_who_is_at_it(tmp_path):
     finally:
         first.terminate()  # as `kill` does: everything below it ends too
         first.communicate(timeout=60)
-    assert first.returncode == 130
+    # of a signal within `exec`, by which dataclasses are made, Python itself dies; a shell says 130
+    assert first.returncode in (130, -signal.SIGINT)
     assert not [p for p in psutil.process_iter() if str(tmp_path) in command_line(p)]
     # a process that was killed leaves its note, and holds nothing
     assert not [path for path in tmp_path.rglob("*.lock") if locks.holder(path)]
