@@ -37,8 +37,10 @@ TITLES = {
 }
 # what of an ablation is published; its pages are made there, with the networks of every run
 KEPT = (
-    *("plan.json", "reference.json", "tables/*.csv", "runs/*/config.json", "runs/*/env.json"),
+    *("plan.json", "reference.json", "tables/*.csv", "tables/*.npy"),
     *(
+        "runs/*/config.json",
+        "runs/*/env.json",
         "runs/*/metrics.json",
         "runs/*/scores.json",
         "runs/*/*.csv",
