@@ -37,17 +37,18 @@ TITLES = {
 }
 # what of an ablation is published; its pages are made there, with the networks of every run
 KEPT = (
-    *("plan.json", "reference.json", "tables/*.csv", "tables/*.npy"),
-    *(
-        "runs/*/config.json",
-        "runs/*/env.json",
-        "runs/*/metrics.json",
-        "runs/*/scores.json",
-        "runs/*/*.csv",
-        "runs/*/samples/step_*.png",
-        "runs/*/classes.png",
-        "runs/*/*.safetensors",
-    ),
+    "plan.json",
+    "reference.json",
+    "tables/*.csv",
+    "tables/*.npy",
+    "runs/*/config.json",
+    "runs/*/env.json",
+    "runs/*/metrics.json",
+    "runs/*/scores.json",
+    "runs/*/*.csv",
+    "runs/*/samples/step_*.png",
+    "runs/*/classes.png",
+    "runs/*/*.safetensors",
 )
 JPEG = {"quality": 85, "subsampling": 0}  # a published sample grid
 LARGE = 100_000  # characters of HTML: a film
