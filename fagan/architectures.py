@@ -68,6 +68,7 @@ ARCHITECTURES: dict[str, dict[int, str]] = {
 # many parameters as the target of the same resolution and width.
 MATCHED = {
     "dcgan-wide": ("dcgan", "fagan"),
+    "dcgan-wider": ("dcgan", "fagan-pure"),
     "sagan-wide": ("sagan", "fagan"),
     "resnet-wide": ("resnet", "fagan-resnet"),
 }
