@@ -18,7 +18,15 @@ README = (ROOT / "README.md").read_text(encoding="utf-8")
 @pytest.fixture(scope="module")
 def records():
     found = {}
-    for name in ("overnight", "celeba32", "cifar10-cpu", "ties", "reach", "kernels"):
+    for name in (
+        "overnight",
+        "celeba32",
+        "celeba64-cpu",
+        "cifar10-cpu",
+        "ties",
+        "reach",
+        "kernels",
+    ):
         found[name] = load_runs(f"published/{name}", ROOT / "results")
     return found
 
@@ -80,6 +88,8 @@ def claims(records) -> set[str]:
     beside = [compare(celeba, "fd_lite0", base).set_index("arm").loc[arm] for arm, base in pairs]
     recall = celeba.groupby("arm")["recall_face"].agg(["min", "max"])
     recall = recall.loc[["fagan", "fagan-relativistic"]]
+    large = final_scores(records["celeba64-cpu"]).set_index("arm")
+    assert large["seed"].eq(0).all()
     by_seed = celeba.pivot(index="seed", columns="arm", values="fd_lite0")
     worse = by_seed["fagan"] > by_seed["sagan-wide"]
     assert worse.equals(by_seed["fagan-pure"] < by_seed["dcgan-wide"])
@@ -116,7 +126,9 @@ def claims(records) -> set[str]:
         *(f"{v:.2f}" for v in recall.to_numpy().flat),
         *(f"{abs(v):.2f}" for v in (painted.min(), painted.max())),
         *(f"{v:.0f}" for rows in (share, 100 * closed) for v in (rows.min(), rows.max())),
-        str(sum(map(len, (faces, celeba, photos, tied, kernels)))),  # trainings
+        *(f"{v:.3f}" for v in large["recall_face"][["fagan", "fagan-relativistic"]]),
+        str(len(large)),
+        str(sum(map(len, (faces, celeba, large, photos, tied, kernels)))),  # trainings
         *(
             f"{v:,.0f}"
             for rows in (one, ~one)
@@ -136,6 +148,7 @@ OTHERS = {
     "2018": "the blog",
     "8×8": "a map",
     "32 pixels": "a size",
+    "at 64": "another",
     "28 pixels": "a distance",
     "sees 22 pixels": "a receptive field, asserted in findings.ipynb",
     "see 36 or 50 pixels": "two more, asserted there too",
