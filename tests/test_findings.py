@@ -22,6 +22,7 @@ def records():
         "overnight",
         "celeba32",
         "celeba32-long",
+        "celeba32-size",
         "celeba64-cpu",
         "cifar10-cpu",
         "ties",
@@ -87,6 +88,11 @@ def claims(records) -> set[str]:
     pairs = [("fagan", base) for base in ("dcgan-wide", "sagan-wide")]
     pairs += [("fagan-pure", base) for base in ("fagan", "dcgan-wide")]
     beside = [compare(celeba, "fd_lite0", base).set_index("arm").loc[arm] for arm, base in pairs]
+    sized = final_scores(records["celeba32-size"])
+    sized = sized.assign(label=sized["label"].astype(str))
+    together = pd.concat([celeba.assign(label=celeba["label"].astype(str)), sized])
+    at_size = compare(together, "fd_lite0", "dcgan-wider").set_index("arm").loc["fagan-pure"]
+    beside.append(at_size)
     recall = celeba.groupby("arm")["recall_face"].agg(["min", "max"])
     recall = recall.loc[["fagan", "fagan-relativistic"]]
     large, longer = (
@@ -125,14 +131,16 @@ def claims(records) -> set[str]:
         *(f"{floor:.1f}", f"{real:.1f}"),
         *(f"{v:,.0f}" for v in celeba.groupby("arm")["fd_lite0"].mean()),
         *(f"{abs(v):.0f}" for row in beside for v in row[["change", "low", "high"]]),
-        *(str(n) for n in (worse.sum(), len(worse))),
+        *(str(n) for n in (worse.sum(), len(worse), int(at_size["n"]))),
         *(f"{v:.2f}" for v in recall.to_numpy().flat),
         *(f"{abs(v):.2f}" for v in (painted.min(), painted.max())),
         *(f"{v:.0f}" for rows in (share, 100 * closed) for v in (rows.min(), rows.max())),
         *(f"{v:.3f}" for v in large["recall_face"][["fagan", "fagan-relativistic"]]),
         str(len(large)),
         *(f"{v:,.0f}" for v in longer["fd_lite0"]),
-        str(sum(map(len, (faces, celeba, longer, large, photos, tied, kernels)))),  # trainings
+        str(
+            sum(map(len, (faces, celeba, sized, longer, large, photos, tied, kernels)))
+        ),  # trainings
         *(
             f"{v:,.0f}"
             for rows in (one, ~one)
