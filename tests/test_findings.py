@@ -89,9 +89,11 @@ def claims(records) -> set[str]:
     pairs += [("fagan-pure", base) for base in ("fagan", "dcgan-wide")]
     beside = [compare(celeba, "fd_lite0", base).set_index("arm").loc[arm] for arm, base in pairs]
     sized = final_scores(records["celeba32-size"])
-    sized = sized.assign(label=sized["label"].astype(str))
-    together = pd.concat([celeba.assign(label=celeba["label"].astype(str)), sized])
-    at_size = compare(together, "fd_lite0", "dcgan-wider").set_index("arm").loc["fagan-pure"]
+    at_size = (
+        compare(pd.concat([celeba, sized]), "fd_lite0", "dcgan-wider")
+        .set_index("arm")
+        .loc["fagan-pure"]
+    )
     beside.append(at_size)
     recall = celeba.groupby("arm")["recall_face"].agg(["min", "max"])
     recall = recall.loc[["fagan", "fagan-relativistic"]]
@@ -122,6 +124,7 @@ def claims(records) -> set[str]:
     closed = closed.set_index(["layer", "intervention", "seed"])["fd"].sort_index()
     closed = closed["full 32x32", "alpha = 0"] / closed["all", "as trained"] - 1
     one = kernels["arm"].str.contains("-k1")
+    trainings = (faces, celeba, sized, longer, large, photos, tied, kernels)
     return {
         *(f"{mean[arm]:,.0f}" for arm in [*shown, "fagan-relativistic", "fagan-pure-k6"]),
         *(f"{v:,.0f}" for v in photos.groupby("arm")["fd_lite0"].mean()[shown]),
@@ -138,9 +141,7 @@ def claims(records) -> set[str]:
         *(f"{v:.3f}" for v in large["recall_face"][["fagan", "fagan-relativistic"]]),
         str(len(large)),
         *(f"{v:,.0f}" for v in longer["fd_lite0"]),
-        str(
-            sum(map(len, (faces, celeba, sized, longer, large, photos, tied, kernels)))
-        ),  # trainings
+        str(sum(map(len, trainings))),
         *(
             f"{v:,.0f}"
             for rows in (one, ~one)
